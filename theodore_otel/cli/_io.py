@@ -17,15 +17,25 @@ DEFAULT_FILE = Path("theodore-otel.yaml")
 def file_option(function: _Command) -> _Command:
     """Add `-c/--config FILE`, the configuration file a command works on."""
     return click.option(
-        "-c", "--config", "config_file", type=click.Path(path_type=Path), default=DEFAULT_FILE,
-        show_default=True, metavar="FILE", help="The configuration file.",
+        "-c",
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path),
+        default=DEFAULT_FILE,
+        show_default=True,
+        metavar="FILE",
+        help="The configuration file.",
     )(function)
 
 
 def format_option(*formats: str) -> Callable[[_Command], _Command]:
     """Add `--format`, whose first choice is the default."""
     return click.option(
-        "--format", "output_format", type=click.Choice(formats), default=formats[0], show_default=True,
+        "--format",
+        "output_format",
+        type=click.Choice(formats),
+        default=formats[0],
+        show_default=True,
         help="How to print the result.",
     )
 

@@ -1,0 +1,54 @@
+"""Types that several sections of the configuration share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Signal = Literal["traces", "logs", "metrics"]
+Level = Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "CRITICAL"]
+TenantId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,62}$")]
+ServiceId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,58}$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+HostPort = Annotated[str, Field(pattern=r"^[^\s:/]+:\d{1,5}$|^\[[0-9a-fA-F:]+\]:\d{1,5}$", examples=["127.0.0.1:4318"])]
+Rate = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A mapping of the file: unknown keys are refused, types are taken as written."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Secret(Section):
+    """A reference to a secret, never the secret itself."""
+
+    env: str | None = Field(
+        None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Environment variable that holds it."
+    )
+    file: str | None = Field(None, min_length=1, description="File that holds it; trimmed when read.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_a_reference(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            # The value itself must not be repeated in the message: it is probably the secret.
+            raise ValueError("expected a reference such as {env: NAME} or {file: PATH}, got a value in clear")  # noqa: TRY004
+        return value
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("expected exactly one of env and file")
+        return self
+
+
+class Tls(Section):
+    """TLS of one connection or listener."""
+
+    enabled: bool = Field(True, description="false sends in clear text.")
+    ca_file: str | None = Field(None, description="Certificate authority that signed the other side, PEM.")
+    cert_file: str | None = Field(None, description="Own certificate, PEM.")
+    key_file: str | None = Field(None, description="Own private key, PEM.")
+    insecure_skip_verify: bool = Field(False, description="true accepts any certificate: for tests only.")

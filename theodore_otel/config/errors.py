@@ -1,0 +1,161 @@
+"""Turn what the model refuses into messages that name file, line, key path, what was expected and what came."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from theodore_otel.config.source import KeyPath, Source
+from theodore_otel.errors import InputError
+
+_EXPECTED = {
+    "string_type": "a string",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "missing": "a value",
+}
+_KINDS = {
+    str: "the string",
+    int: "the number",
+    float: "the number",
+    bool: "",
+    list: "a list",
+    dict: "a mapping",
+}
+
+
+def explain(error: ValidationError, model: type[BaseModel], source: Source) -> InputError:
+    """Return the one error to show: a line for each problem, the first in the file first."""
+    problems = sorted(_problem(detail, model, source) for detail in error.errors())
+    return InputError("\n".join(text for _, text in problems))
+
+
+def _problem(detail: ErrorDetails, model: type[BaseModel], source: Source) -> tuple[int, str]:
+    path = _written_path(detail["loc"], source.data)
+    line = source.line(path) or 0
+    where = f"{source.name}:{line}" if line else source.name
+    dotted = ".".join(map(str, path))
+    text = _message(detail, path, model)
+    return line, f"{where}: {dotted}: {text}" if dotted else f"{where}: {text}"
+
+
+def _written_path(loc: tuple[str | int, ...], data: Any) -> KeyPath:
+    """Drop what pydantic puts into a location and the file does not have: union tags and `[key]`."""
+    path: list[str | int] = []
+    here: Any = data
+    for part in loc:
+        if part == "[key]":
+            continue
+        known = (isinstance(here, dict) and part in here) or (isinstance(here, list) and isinstance(part, int))
+        if isinstance(here, dict) and not known and here.get("type") == part:
+            continue
+        path.append(part)
+        here = here[part] if known and (isinstance(here, dict) or part < len(here)) else None  # type: ignore[operator]
+    return tuple(path)
+
+
+def _message(detail: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        return _unknown_key(str(path[-1]), detail["loc"], model)
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return _unknown_type(context, detail["input"])
+    if kind == "value_error":
+        got = (
+            ""
+            if "got" in str(context["error"]) or isinstance(detail["input"], dict)
+            else f", got {_shown(detail['input'])}"
+        )
+        return f"{context['error']}{got}"
+    if kind == "missing":
+        return "this key is required and missing"
+    if kind == "string_pattern_mismatch":
+        return f"expected text of the form {context['pattern']}, got {_shown(detail['input'])}"
+    expected = _EXPECTED.get(kind) or detail["msg"].removeprefix("Input should be ").replace(
+        " or equal to", " or equal to"
+    )
+    return f"expected {expected}, got {_shown(detail['input'])}" + _hint(kind, detail["input"], context)
+
+
+def _hint(kind: str, value: Any, context: dict[str, Any]) -> str:
+    if kind == "string_type" and isinstance(value, int | float):
+        return "; put it in quotes"
+    if kind == "literal_error" and isinstance(value, str):
+        return _near(value, [part.strip("' ") for part in context["expected"].replace(" or ", ", ").split(", ")])
+    return ""
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, list | dict):
+        return _KINDS[type(value)]
+    return f"{_KINDS.get(type(value), 'the value')} {value!r}"
+
+
+def _unknown_key(key: str, loc: tuple[str | int, ...], model: type[BaseModel]) -> str:
+    known = _keys_at(model, loc[:-1])
+    return f"unknown key{_near(key, known)}" + (f" (known: {', '.join(known)})" if known else "")
+
+
+def _unknown_type(context: dict[str, Any], value: Any) -> str:
+    if not isinstance(value, dict) or "type" not in value:
+        return (
+            "expected a mapping with `type`"
+            if not isinstance(value, dict)
+            else "type: this key is required and missing"
+        )
+    expected = [tag.strip("' ") for tag in context["expected_tags"].split(",")]
+    return f"type: expected one of {', '.join(expected)}, got {value['type']!r}{_near(str(value['type']), expected)}"
+
+
+def _near(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _keys_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
+    """Return the keys that are known where a location points, walking the model's annotations."""
+    candidates: list[Any] = [model]
+    for part in loc:
+        candidates = [step for candidate in candidates for step in _descend(candidate, part)]
+    return sorted({name for candidate in candidates for model_ in _models(candidate) for name in model_.model_fields})
+
+
+def _descend(annotation: Any, part: str | int) -> list[Any]:
+    """Return the annotations one step below: a model's field, a map's or list's item, a union's tagged member."""
+    if _is_model(annotation):
+        return [annotation.model_fields[part].annotation] if part in annotation.model_fields else []
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (dict, list):
+        return [arguments[-1]]
+    if origin is Annotated:
+        return _descend(arguments[0], part)
+    tagged = [member for member in arguments if _is_model(member) and _tag(member) == part]
+    return tagged or [step for member in arguments for step in _descend(member, part)]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if _is_model(annotation):
+        return [annotation]
+    if get_origin(annotation) in (dict, list):
+        return []
+    return [model for member in get_args(annotation) for model in _models(member)]
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _tag(model: type[BaseModel]) -> str | None:
+    field = model.model_fields.get("type")
+    return get_args(field.annotation)[0] if field and get_args(field.annotation) else None

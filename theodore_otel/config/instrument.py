@@ -1,0 +1,126 @@
+"""What happens inside Theodore's process."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from theodore_otel.config.base import Section
+from theodore_otel.config.units import Duration
+
+_FUNCTION = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
+Value = Annotated[str, Field(min_length=1)]
+
+
+class _Watched(Section):
+    function: str = Field(
+        pattern=_FUNCTION,
+        description="module:function or module:Class.method.",
+        examples=["theodore.research:ResearchUseCase.execute"],
+    )
+    outcome: Value | None = Field(None, description="Path to what tells success, such as result.success.")
+    error: Value | None = Field(None, description="Path to the reason of a failure, such as result.error.")
+
+
+class WatchedResearch(_Watched):
+    """A function that researches a company."""
+
+    company: Value | None = Field(None, description="Path to the company's name, such as arg.company_name.")
+    research_type: Value | None = Field(None, description="Constant or path; company_research by default.")
+    pages: Value | None = Field(None, description="Path to the number of pages scraped.")
+
+
+class WatchedPhase(_Watched):
+    """A function that is one phase of a research."""
+
+    name: Value | None = Field(None, description="Name of the phase; the function's name by default.")
+
+
+class WatchedAi(_Watched):
+    """A function that calls a model in a way no instrumentation sees."""
+
+    provider: Value | None = Field(None, description="Constant or path.")
+    model: Value | None = Field(None, description="Constant or path.")
+    operation: Value | None = Field(None, description="Constant or path; chat by default.")
+    input_tokens: Value | None = Field(None, description="Path, such as result.usage.prompt_tokens.")
+    output_tokens: Value | None = Field(None, description="Path, such as result.usage.completion_tokens.")
+
+
+class WatchedScraping(_Watched):
+    """A function that fetches a page."""
+
+    url: Value | None = Field(None, description="Path to the URL; query and credentials are removed.")
+    scraper_type: Value | None = Field(None, description="Constant or path; intelligent_scraper by default.")
+
+
+class WatchedStorage(_Watched):
+    """A function that reads or writes the store."""
+
+    operation: Value | None = Field(None, description="Constant or path; the function's name by default.")
+    storage_type: Value | None = Field(None, description="Constant or path; vector_storage by default.")
+    size: Value | None = Field(None, description="Path to the number of bytes.")
+
+
+class WatchedSimilarity(_Watched):
+    """A function that compares companies."""
+
+
+class Watch(Section):
+    """Functions of the application that become spans; names of one kind add up over the layers."""
+
+    research: list[WatchedResearch] = Field([], description="Functions that research a company.")
+    phase: list[WatchedPhase] = Field([], description="Functions that are a phase of a research.")
+    ai: list[WatchedAi] = Field([], description="Functions that call a model.")
+    scraping: list[WatchedScraping] = Field([], description="Functions that fetch a page.")
+    storage: list[WatchedStorage] = Field([], description="Functions that use the store.")
+    similarity: list[WatchedSimilarity] = Field([], description="Functions that compare companies.")
+
+
+class ModelApi(Section):
+    """A model API that is called over plain HTTP."""
+
+    name: str = Field(description="A name for messages.")
+    url: str = Field(description="Regular expression; it must match the URL from its start.")
+    provider: str = Field(description="gen_ai.provider.name, and the provider whose prices are looked up.")
+    operation: str = Field("chat", description="gen_ai.operation.name.")
+
+
+class Price(Section):
+    """Price of one model in US dollars per million tokens."""
+
+    input_per_million: float = Field(ge=0, description="USD per million input tokens.")
+    output_per_million: float = Field(ge=0, description="USD per million output tokens.")
+
+
+_MODEL_APIS = [
+    ModelApi(name="openrouter", url=r"https://openrouter\.ai/api/v1/chat/completions", provider="openrouter"),
+    ModelApi(name="openai", url=r"https://api\.openai\.com/v1/chat/completions", provider="openai"),
+]
+
+
+class Instrument(Section):
+    """What `opentelemetry-instrument` does inside Theodore."""
+
+    endpoint: str | None = Field(
+        None, description="OTLP/HTTP base URL that Theodore sends to; from collector.listen.http when empty."
+    )
+    tenant_header: str | None = Field(
+        "X-Tenant-ID", description="Incoming header that names the tenant; null turns it off."
+    )
+    user_header: str | None = Field("X-User-ID", description="Incoming header that names the user; null turns it off.")
+    propagate_to: list[str] = Field(
+        ["127.0.0.1", "localhost", "::1"],
+        description="Only these hosts are sent trace context, baggage and correlation id.",
+    )
+    exit_budget: Duration = Field(
+        "1s", validate_default=True, description="Time the last telemetry may take when the process ends."
+    )
+    watch: Watch = Field(Watch(), description="Functions of the application that become spans.")
+    model_apis: list[ModelApi] = Field(_MODEL_APIS, description="Model APIs recognised by their URL.")
+    prices: dict[str, Price] = Field({}, description="Prices by model; they win over the price table that is built in.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_empty(cls, value: Any) -> Any:
+        return {} if value is None else value

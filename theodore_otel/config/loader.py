@@ -1,0 +1,63 @@
+"""Load the configuration: defaults < profile < file, then one validation of the whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import ValidationError
+
+from theodore_otel.config.errors import explain
+from theodore_otel.config.merge import merge
+from theodore_otel.config.model import Config
+from theodore_otel.config.source import Source, parse, read
+
+PROFILES: tuple[str, ...] = get_args(Config.model_fields["profile"].annotation)
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layers a configuration is made of, the lowest first, and the validated whole."""
+
+    config: Config
+    layers: tuple[tuple[str, dict[str, Any]], ...]
+
+
+def load(path: Path, profile: str | None = None) -> Config:
+    """Load a configuration file; `profile` wins over the file's own.
+
+    Raises:
+        InputError: naming file, line and key path of everything that is wrong.
+    """
+    return load_layers(read(path), profile).config
+
+
+def load_text(text: str, name: str, profile: str | None = None) -> Config:
+    """Load a configuration from text, for instance an empty one for the defaults of a profile."""
+    return load_layers(parse(text, name), profile).config
+
+
+def load_layers(source: Source, profile: str | None = None) -> Layers:
+    """Merge and validate; the result also tells what each layer said."""
+    own = merge(source.data, {"profile": profile}) if profile else source.data
+    named = own.get("profile", Config.model_fields["profile"].default)
+    layers: list[tuple[str, dict[str, Any]]] = [("defaults", Config().model_dump(mode="json"))]
+    if named in PROFILES:
+        layers.append((f"profile {named}", profile_data(named)))
+    layers.append((source.name, own))
+    merged: dict[str, Any] = {}
+    for _, data in layers:
+        merged = merge(merged, data)
+    try:
+        return Layers(Config.model_validate(merged), tuple(layers))
+    except ValidationError as error:
+        raise explain(error, Config, source) from None
+
+
+def profile_data(name: str) -> dict[str, Any]:
+    """Return what a profile says, as written."""
+    text = Path(__file__).with_name("profiles").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    data: dict[str, Any] = yaml.safe_load(text)
+    return data

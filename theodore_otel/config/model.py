@@ -1,0 +1,250 @@
+"""The typed model of theodore-otel.yaml, version 1. Its descriptions are the reference, the schema and explanations."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from theodore_otel.config.base import HostPort, Level, Name, Rate, Secret, Section, ServiceId, TenantId, Tls
+from theodore_otel.config.destinations import Destination
+from theodore_otel.config.instrument import Instrument
+from theodore_otel.config.units import Duration, Size
+
+
+class Service(Section):
+    """What Theodore calls itself."""
+
+    name: str = Field("theodore-v2", min_length=1, description="service.name of everything Theodore reports.")
+    environment: str = Field("production", min_length=1, description="deployment.environment.name.")
+    version: str = Field("2.0.0", min_length=1, description="service.version.")
+
+
+class Listen(Section):
+    """Where the collector listens; loopback unless told otherwise."""
+
+    grpc: HostPort = Field("127.0.0.1:4317", description="OTLP over gRPC.")
+    http: HostPort = Field("127.0.0.1:4318", description="OTLP over HTTP.")
+    health: HostPort = Field("127.0.0.1:13133", description="Health check.")
+    telemetry: HostPort = Field("127.0.0.1:8888", description="The collector's own metrics.")
+    metrics: HostPort = Field("127.0.0.1:8889", description="Theodore's metrics for a Prometheus that scrapes.")
+
+
+class Queue(Section):
+    """The queue on disk in front of every destination that can have one."""
+
+    directory: str | None = Field(None, description="Folder; `queue` in THEODORE_OTEL_HOME when empty.")
+    size: Size = Field("2GiB", validate_default=True, description="Most bytes one destination's queue may hold.")
+
+
+class Collector(Section):
+    """The collector process."""
+
+    listen: Listen = Field(Listen(), description="Where it listens.")
+    tls: Tls | None = Field(None, description="TLS of the OTLP listeners.")
+    memory: Size = Field(
+        "1GiB",
+        validate_default=True,
+        ge=64 * 2**20,
+        description="Memory it may use; it refuses data before that.",
+    )
+    queue: Queue = Field(Queue(), description="The queue on disk.")
+    extra: dict[str, Any] = Field(
+        {}, description="Raw collector configuration, merged in; it may add, not change tenancy or redaction."
+    )
+
+
+class Retention(Section):
+    """How long stored telemetry is kept."""
+
+    logs: Duration = Field("30d", validate_default=True, description="Log records.")
+    traces: Duration = Field("7d", validate_default=True, description="Traces.")
+    audit: Duration = Field("400d", validate_default=True, description="Audit and security records.")
+
+
+class TenantDefaults(Section):
+    """What holds for a tenant that says nothing else."""
+
+    isolation: Literal["shared", "dedicated"] = Field(
+        "shared", description="dedicated: own sampler, queue and data streams."
+    )
+    retention: Retention = Field(Retention(), description="How long stored telemetry is kept.")
+    budget_usd_per_hour: float = Field(50, gt=0, description="AI cost an hour that raises an alert.")
+
+
+class Tenant(Section):
+    """What differs for one tenant."""
+
+    isolation: Literal["shared", "dedicated"] | None = Field(
+        None, description="dedicated: own sampler, queue and data streams."
+    )
+    retention: Retention | None = Field(None, description="How long stored telemetry is kept.")
+    budget_usd_per_hour: float | None = Field(None, gt=0, description="AI cost an hour that raises an alert.")
+    destinations: list[Name] = Field([], description="Only these destinations; all of them when empty.")
+    drop_attributes: list[str] = Field([], description="Attributes removed from this tenant's telemetry.")
+
+
+class TenantService(Section):
+    """A service that works for many tenants with one credential."""
+
+    may_report: list[TenantId] = Field(
+        min_length=1, description="Tenants it may report; records of any other are refused and counted."
+    )
+
+
+class Oidc(Section):
+    """The provider that issues tokens, when tenants.identify_by is oidc."""
+
+    issuer_url: str = Field(pattern=r"^https?://", description="Issuer; its discovery document is read at start.")
+    audience: str = Field(min_length=1, description="Audience a token must name.")
+    tenant_claim: str = Field("sub", description="Claim that holds the credential's name.")
+
+
+class Tenants(Section):
+    """Who may send, and how that is known."""
+
+    identify_by: Literal["none", "basic", "oidc"] = Field(
+        "basic", description="none: everything belongs to one tenant named `default`."
+    )
+    credentials_file: str | None = Field(
+        None, description="htpasswd file; `credentials.htpasswd` in THEODORE_OTEL_HOME when empty."
+    )
+    oidc: Oidc | None = Field(None, description="The token issuer, for identify_by: oidc.")
+    defaults: TenantDefaults = Field(TenantDefaults(), description="What holds for a tenant that says nothing else.")
+    list: dict[TenantId, Tenant] = Field({}, description="What differs for single tenants.")
+    services: dict[ServiceId, TenantService] = Field({}, description="Services that work for many tenants.")
+
+    @model_validator(mode="after")
+    def _oidc_needs_an_issuer(self) -> Self:
+        if self.identify_by == "oidc" and self.oidc is None:
+            raise ValueError("expected tenants.oidc with issuer_url and audience, because identify_by is oidc")
+        return self
+
+
+class Logging(Section):
+    """Log levels and log sampling."""
+
+    level: Level = Field("INFO", description="Least severe level that Theodore exports.")
+    components: dict[str, Level] = Field({}, description="Level by component (logger name).")
+    sampling: dict[Literal["TRACE", "DEBUG", "INFO"], Rate] = Field(
+        {}, description="Share of records kept by level; WARN and above, audit and security are always kept."
+    )
+    correlation_header: str = Field(
+        "X-Correlation-ID", pattern=r"^[A-Za-z0-9-]+$", description="HTTP header of the correlation id."
+    )
+
+
+class Slow(Section):
+    """From which duration a span counts as slow."""
+
+    ai: Duration = Field("30s", validate_default=True, description="Model calls.")
+    scraping: Duration = Field("60s", validate_default=True, description="Page fetches.")
+    storage: Duration = Field("5s", validate_default=True, description="Store operations.")
+    research: Duration = Field("120s", validate_default=True, description="Whole researches.")
+
+
+class TraceSampling(Section):
+    """Which traces are kept; decided in the collector once the whole trace is there."""
+
+    rate: Rate = Field(0.1, description="Share of ordinary traces kept.")
+    always: list[Literal["errors", "slow"]] = Field(["errors", "slow"], description="Traces kept whatever the rate.")
+    slow: Slow = Field(Slow(), description="From which duration a span counts as slow.")
+    decision_wait: Duration = Field(
+        "10s", validate_default=True, description="How long the collector waits for a trace's spans."
+    )
+    max_traces: int = Field(
+        50_000, ge=100, description="Traces that wait for a decision at most; then senders have to wait."
+    )
+
+
+class Tracing(Section):
+    """Traces."""
+
+    sampling: TraceSampling = Field(TraceSampling(), description="Which traces are kept.")
+
+
+class Redaction(Section):
+    """What is masked before anything is stored or sent. Lists add to the built-in ones."""
+
+    extra_keys: list[str] = Field([], description="More words that make an attribute's value a secret.")
+    except_keys: list[str] = Field([], description="Attribute names that are no secret although a word says so.")
+    extra_values: dict[Name, str] = Field({}, description="More patterns (RE2) by name.")
+    disable_presets: list[str] = Field([], description="Built-in value presets that are not wanted.")
+
+
+class AlertRule(Section):
+    """What differs from a built-in alert rule."""
+
+    enabled: bool = Field(True, description="false leaves the rule out.")
+    threshold: float | None = Field(None, description="The rule's threshold.")
+    severity: Literal["low", "medium", "high", "critical"] | None = Field(None, description="Severity.")
+    channels: list[Name] | None = Field(None, description="Channels that are told.")
+    cooldown: Duration | None = Field(None, description="Least time between two messages.")
+
+
+class Channel(Section):
+    """Where alerts are sent."""
+
+    type: Literal["email", "slack", "webhook", "sms", "pagerduty"] = Field(description="Kind of channel.")
+    url: Secret | None = Field(None, description="Webhook address, by reference.")
+    key: Secret | None = Field(None, description="Integration key, by reference.")
+    to: list[str] = Field([], description="Addresses or numbers.")
+
+
+class Alerting(Section):
+    """Alert rules and channels."""
+
+    channels: dict[Name, Channel] = Field({}, description="Where alerts are sent.")
+    rules: dict[Name, AlertRule] = Field({}, description="What differs from the built-in rules.")
+
+
+class HealthTarget(Section):
+    """An address that is asked whether it is well."""
+
+    name: Name = Field(description="Its name in the output.")
+    url: str = Field(pattern=r"^https?://", description="Address that answers 2xx when all is well.")
+
+
+class Health(Section):
+    """Health checks."""
+
+    targets: list[HealthTarget] = Field([], description="Addresses that are asked.")
+
+
+class LocalStore(Section):
+    """The local store."""
+
+    keep: Duration = Field("7d", validate_default=True, description="Age at which telemetry is deleted.")
+    size: Size = Field("2GiB", validate_default=True, description="Size at which the oldest is deleted.")
+
+
+class Config(Section):
+    """How Theodore is observed."""
+
+    version: Literal[1] = Field(1, description="Version of this file's form.")
+    service: Service = Field(Service(), description="What Theodore calls itself.")
+    profile: Literal["local", "dev", "production"] = Field(
+        "production", description="Layer of defaults below this file."
+    )
+    topology: Literal["single"] = Field("single", description="How many collectors share the work.")
+    collector: Collector = Field(Collector(), description="The collector process.")
+    tenants: Tenants = Field(Tenants(), description="Who may send, and how that is known.")
+    logging: Logging = Field(Logging(), description="Log levels and log sampling.")
+    tracing: Tracing = Field(Tracing(), description="Traces.")
+    redaction: Redaction = Field(Redaction(), description="What is masked before anything is stored or sent.")
+    destinations: dict[Name, Destination] = Field({}, description="Where telemetry goes, by a name of your choice.")
+    alerting: Alerting = Field(Alerting(), description="Alert rules and channels.")
+    health: Health = Field(Health(), description="Health checks.")
+    local: LocalStore = Field(LocalStore(), description="The local store.")
+    instrument: Instrument = Field(Instrument(), description="What happens inside Theodore's process.")
+
+    @model_validator(mode="after")
+    def _tenants_name_destinations_that_exist(self) -> Self:
+        for tenant, differs in self.tenants.list.items():
+            unknown = sorted(set(differs.destinations) - set(self.destinations))
+            if unknown:
+                raise ValueError(
+                    f"tenants.list.{tenant}.destinations: expected names of destinations "
+                    f"({', '.join(self.destinations) or 'none is configured'}), got {unknown[0]!r}"
+                )
+        return self
