@@ -1,0 +1,82 @@
+"""`theodore-otel collector`: install, build, inspect and run the binary."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from theodore_otel.cli._io import file_option, format_option, note, print_json, print_table
+from theodore_otel.otelcol import COLLECTOR_VERSION, binary, find
+
+
+@click.group()
+def command() -> None:
+    """Install, build, inspect and run the collector binary."""
+
+
+@command.command()
+@click.option(
+    "--from",
+    "given",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Take this binary: it is copied into the cache and used from then on.",
+)
+@click.option(
+    "--base-url",
+    metavar="URL",
+    help="Where the release's files lie. [env: THEODORE_OTEL_RELEASES_URL]",
+)
+@click.option("--build", "only_build", is_flag=True, help="Build it; do not look for another one first.")
+def install(given: Path | None, base_url: str | None, only_build: bool) -> None:
+    """Get a collector: the one given, else the cached one, else by download, else by a build with Go."""
+    if given and (base_url or only_build):
+        raise click.UsageError("--from goes without --base-url and --build")
+    click.echo(find.install(note, given=given, base_url=base_url, only_build=only_build))
+
+
+@command.command()
+def path() -> None:
+    """Print the path of the binary that is used."""
+    click.echo(find.installed(note))
+
+
+@command.command()
+def version() -> None:
+    """Print the version of the binary that is used, and the one theodore-otel is made for."""
+    used = find.installed(note)
+    click.echo(f"{binary.version(used)} ({used}; made for {COLLECTOR_VERSION})")
+
+
+@command.command()
+@format_option("table", "json")
+def components(output_format: str) -> None:
+    """List the components in the binary."""
+    listed = binary.components(find.installed(note))
+    if output_format == "json":
+        print_json(listed)
+        return
+    kinds = ("receivers", "processors", "connectors", "exporters", "extensions")
+    rows = [
+        (kind.removesuffix("s"), str(part["name"]), part["module"]) for kind in kinds for part in listed.get(kind) or []
+    ]
+    print_table(("kind", "name", "module"), rows)
+
+
+@command.command()
+def build() -> None:
+    """Build the binary from the manifest with Go, as `install --build` does."""
+    click.echo(find.install(note, only_build=True))
+
+
+@command.command()
+@file_option
+@click.option("--profile", metavar="NAME", help="Use this profile instead of the file's.")
+def run(config_file: Path, profile: str | None) -> None:
+    """Render FILE's collector configuration and run it in the foreground, in place of this process."""
+    from theodore_otel.otelcol import launch
+
+    prepared = launch.prepare(config_file, profile, note, folder="run")
+    os.execve(prepared.binary, prepared.command, prepared.environment)  # noqa: S606 - no shell is wanted
