@@ -1,0 +1,142 @@
+"""The local store: immutable Parquet files written by one loader, asked by in-memory DuckDB, many readers at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from theodore_otel.errors import DownError, InputError
+from theodore_otel.query.local import folder, logs, metrics, traces
+from theodore_otel.query.local.duck import connect
+from theodore_otel.query.local.loader import Loaded
+from theodore_otel.query.local.relation import relation
+from theodore_otel.query.model import (
+    LogQuery,
+    LogRecord,
+    MetricQuery,
+    MetricValue,
+    SignalStatus,
+    Status,
+    Trace,
+    TraceQuery,
+    TraceSummary,
+)
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from theodore_otel.query.local.manifest import Manifest
+
+__all__ = ["Loaded", "LocalStore"]
+
+_SIGNALS = {"traces": "spans", "logs": "logs", "metrics": "metrics"}
+
+
+class LocalStore:
+    """A `Source` over the files in `home`: what the collector wrote to `otlp/`, and the store in `store/`.
+
+    Every question first loads what is new. `keep` (age) and `size` (bytes) bound what is kept.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        keep: timedelta = timedelta(days=7),
+        size: int = 2 * 2**30,
+        on_load: Callable[[Loaded], None] | None = None,
+    ) -> None:
+        """Name the folder and the bounds; nothing is read or written yet."""
+        self.inbox = home / "otlp"
+        self.store = home / "store"
+        self._keep = keep
+        self._size = size
+        self._on_load = on_load
+
+    def load(self) -> Loaded:
+        """Bring the store up to date; also done before every question."""
+        with _told(self.store):
+            loaded = folder.refresh(self.inbox, self.store, self._keep, self._size)
+        if self._on_load:
+            self._on_load(loaded)
+        return loaded
+
+    def traces(self, query: TraceQuery) -> list[TraceSummary]:
+        """See `Source.traces`."""
+        with self._asked() as (state, database):
+            return traces.summaries(database, relation(self.store, state, "spans"), query)
+
+    def trace(self, trace_id: str) -> Trace | None:
+        """See `Source.trace`."""
+        with self._asked() as (state, database):
+            spans = relation(self.store, state, "spans")
+            found = traces.ids(database, spans, trace_id)
+            if len(found) > 1:
+                raise InputError(f"several traces begin with {trace_id!r}; give more of the id")
+            return traces.one(database, spans, found[0]) if found else None
+
+    def logs(self, query: LogQuery) -> list[LogRecord]:
+        """See `Source.logs`."""
+        with self._asked() as (state, database):
+            held = relation(self.store, state, "logs", query.since, query.until)
+            return logs.records(database, held, query)
+
+    def metrics(self, query: MetricQuery) -> list[MetricValue]:
+        """See `Source.metrics`. Reads points before the time too: they say where each counter stood."""
+        with self._asked() as (state, database):
+            points = relation(self.store, state, "metrics", until=query.until)
+            return metrics.values(database, points, query, state.forgotten.get("metrics", 0))
+
+    def status(self, since: int) -> Status:
+        """See `Source.status`."""
+        with self._asked() as (state, database):
+            spans = relation(self.store, state, "spans", since)
+            researches, failures, failed = traces.failed_researches(database, spans, since)
+            return Status(
+                signals={signal: self._signal(state, database, table, since) for signal, table in _SIGNALS.items()},
+                tenants=self._tenants(state, database),
+                researches=researches,
+                failed=failed,
+                failures=failures,
+            )
+
+    def _signal(self, state: Manifest, database: DuckDBPyConnection, table: str, since: int) -> SignalStatus:
+        counted = "count(DISTINCT trace_id)" if table == "spans" else "count(*)"
+        question = (
+            f"SELECT {counted} FROM {relation(self.store, state, table, since)} "  # noqa: S608
+            "WHERE time >= make_timestamp_ns(?)"
+        )
+        (count,) = database.execute(question, [since]).fetchall()[0]
+        newest = [increment.newest for increment in state.increments if increment.table == table]
+        return SignalStatus(count, max(newest, default=None))
+
+    def _tenants(self, state: Manifest, database: DuckDBPyConnection) -> list[str]:
+        questions = " UNION ".join(
+            f"SELECT DISTINCT tenant_id FROM {relation(self.store, state, table)} WHERE tenant_id IS NOT NULL"  # noqa: S608
+            for table in _SIGNALS.values()
+        )
+        return sorted(row[0] for row in database.execute(questions).fetchall())
+
+    @contextmanager
+    def _asked(self) -> Iterator[tuple[Manifest, DuckDBPyConnection]]:
+        self.load()
+        with (
+            _told(self.store),
+            folder.reading(self.store) as state,
+            connect(self.store / "tmp") as database,
+        ):
+            yield state, database
+
+
+@contextmanager
+def _told(store: Path) -> Iterator[None]:
+    """Say in one sentence what DuckDB says about files that cannot be read or written (a full disk, a damaged file)."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] in ("duckdb", "_duckdb") and "IO" in type(error).__name__:
+            raise DownError(f"the local store {store}: {error}") from error
+        raise

@@ -1,0 +1,78 @@
+"""The store's folder and its two locks: one writer at a time, and nothing deleted under a reader."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from theodore_otel.errors import DownError, InputError
+from theodore_otel.query.local import loader, manifest, upkeep
+from theodore_otel.query.local.loader import Loaded
+from theodore_otel.query.local.manifest import Manifest
+
+_PATIENCE = 60.0
+
+
+def refresh(source: Path, store: Path, keep: timedelta, size: int) -> Loaded:
+    """Load what the collector wrote, then compact and clean up.
+
+    Raises:
+        DownError: when another loader does not finish within a minute.
+        InputError: when the folder cannot be written or DuckDB is not installed.
+    """
+    try:
+        for folder in (store, store / "tmp"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(store / "writer.lock"):
+            done = loader.load(source, store)
+            upkeep.compact(store)
+            upkeep.retain(store, keep, size)
+            with _no_readers(store) as alone:
+                if alone:
+                    loader.sweep(store)
+    except PermissionError as error:
+        raise InputError(f"the local store cannot be written: {error.strerror}: {error.filename}") from error
+    except OSError as error:
+        raise DownError(f"the local store {store} cannot be brought up to date: {error}") from error
+    return done
+
+
+@contextmanager
+def reading(store: Path) -> Iterator[Manifest]:
+    """Give the store's state; none of its files is deleted meanwhile."""
+    store.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (store / "readers.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield manifest.read(store)
+
+
+@contextmanager
+def _no_readers(store: Path) -> Iterator[bool]:
+    with (store / "readers.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False  # whoever loads next will sweep
+        else:
+            yield True
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    deadline = time.monotonic() + _PATIENCE
+    with path.open("a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise DownError(
+                        f"another theodore-otel has been loading the local store for a minute ({path} is locked)"
+                    ) from None
+                time.sleep(0.05)
+        yield

@@ -1,0 +1,101 @@
+"""The manifest: which Parquet files make up the store, and how far each of the collector's files was read.
+
+It is replaced by one rename, so new rows and the offsets they came from become true together or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from theodore_otel.errors import InputError
+
+_VERSION = 1
+NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Increment:
+    """One immutable Parquet file."""
+
+    table: str
+    day: str
+    path: str
+    """Relative to the store's folder."""
+    rows: int
+    bytes: int
+    oldest: int
+    """Least time in it, nanoseconds; `newest` likewise the greatest."""
+    newest: int
+
+
+@dataclass(frozen=True)
+class Consumed:
+    """How far one of the collector's files was read, and how to know it again under another name."""
+
+    name: str
+    offset: int
+    head: str
+    """Digest of its first `head_size` bytes: an inode number alone is used again after a deletion."""
+    head_size: int
+
+
+@dataclass
+class Manifest:
+    """The store's state."""
+
+    increments: list[Increment] = field(default_factory=list)
+    consumed: dict[str, Consumed] = field(default_factory=dict)
+    """By device and inode."""
+    forgotten: dict[str, int] = field(default_factory=dict)
+    """Table -> greatest time (ns) of what retention has deleted from it."""
+    unreadable: int = 0
+    """Lines that were no OTLP JSON, since the store began."""
+
+
+def read(folder: Path) -> Manifest:
+    """Return the manifest of a store; an empty one when there is none yet.
+
+    Raises:
+        InputError: when it was damaged or written by a later version.
+    """
+    path = folder / NAME
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        if state["version"] != _VERSION:
+            raise InputError(
+                f"{path}: version {state['version']} of the local store, this program knows {_VERSION}; "
+                f"use the newer theodore-otel, or remove {folder} to start afresh"
+            )
+        return Manifest(
+            increments=[Increment(**entry) for entry in state["increments"]],
+            consumed={key: Consumed(**entry) for key, entry in state["consumed"].items()},
+            forgotten=state["forgotten"],
+            unreadable=state["unreadable"],
+        )
+    except FileNotFoundError:
+        return Manifest()
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error}); remove {folder} to start afresh") from error
+
+
+def write(folder: Path, manifest: Manifest) -> None:
+    """Make the manifest the store's state, durably."""
+    draft = folder / f"{NAME}.new"
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump({"version": _VERSION, **asdict(manifest)}, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    publish(draft, folder / NAME)
+
+
+def publish(draft: Path, final: Path) -> None:
+    """Rename a finished file to its name, so that nobody sees half of it, and make the name durable."""
+    draft.replace(final)
+    handle = os.open(final.parent, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
