@@ -103,7 +103,7 @@ def _shown(value: Any) -> str:
 
 
 def _unknown_key(key: str, loc: tuple[str | int, ...], model: type[BaseModel]) -> str:
-    known = _keys_at(model, loc[:-1])
+    known = keys_at(model, loc[:-1])
     return f"unknown key{_near(key, known)}" + (f" (known: {', '.join(known)})" if known else "")
 
 
@@ -123,12 +123,31 @@ def _near(word: str, known: list[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _keys_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
+def keys_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
     """Return the keys that are known where a location points, walking the model's annotations."""
+    return sorted(
+        {
+            name
+            for candidate in _annotations_at(model, loc)
+            for model_ in _models(candidate)
+            for name in model_.model_fields
+        }
+    )
+
+
+def description_at(model: type[BaseModel], path: tuple[str, ...]) -> str:
+    """Return what the key at a path does; empty for a key the user named."""
+    for owner in [found for candidate in _annotations_at(model, path[:-1]) for found in _models(candidate)]:
+        if path[-1] in owner.model_fields:
+            return owner.model_fields[path[-1]].description or ""
+    return ""
+
+
+def _annotations_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[Any]:
     candidates: list[Any] = [model]
     for part in loc:
         candidates = [step for candidate in candidates for step in _descend(candidate, part)]
-    return sorted({name for candidate in candidates for model_ in _models(candidate) for name in model_.model_fields})
+    return candidates
 
 
 def _descend(annotation: Any, part: str | int) -> list[Any]:

@@ -61,3 +61,8 @@ def profile_data(name: str) -> dict[str, Any]:
     text = Path(__file__).with_name("profiles").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     data: dict[str, Any] = yaml.safe_load(text)
     return data
+
+
+def sample() -> str:
+    """Return the commented sample that `theodore-otel init` writes."""
+    return Path(__file__).with_name("sample.yaml").read_text(encoding="utf-8")

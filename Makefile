@@ -1,0 +1,52 @@
+# Two commands for a newcomer: `make demo` and `make test`. Needs Python 3.11+; everything else is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup collector demo demo-clean test lint bench dist render clean
+
+help:  ## Show what can be made.
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.done  ## Make .venv with everything that development needs.
+
+$(VENV)/.done: pyproject.toml tests/sample_app/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another with PYTHON=...")'
+	@echo "setting up $(VENV) (about a minute)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+	@$(BIN)/pip install --quiet --group dev --group sample --editable '.[local,cost,fastapi]' --editable tests/sample_app
+	@touch $@
+
+collector: setup  ## Find, download or build the collector.
+	@$(BIN)/theodore-otel collector install
+
+demo: collector  ## Observe a sample Theodore and show what arrived.
+	@$(BIN)/python tests/sample_app/demo.py
+
+demo-clean:  ## Stop the demo and delete what it wrote.
+	@if [ -x $(BIN)/python ]; then $(BIN)/python tests/sample_app/demo.py --clean; fi
+
+test: collector  ## Run every test.
+	@$(BIN)/pytest
+
+lint: setup  ## Check style, types, and that generated files are current.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m theodore_otel.conventions.generate --check
+	@$(BIN)/theodore-otel render -c deploy/local/theodore-otel.yaml --check
+
+render: setup  ## Write the generated files again.
+	@$(BIN)/python -m theodore_otel.conventions.generate
+	@$(BIN)/theodore-otel render -c deploy/local/theodore-otel.yaml
+
+bench: collector  ## Measure ratios against peers in the same run.
+	@for bench in tests/perf/bench_*.py; do $(BIN)/python $$bench || exit 1; done
+
+dist: setup  ## Build the wheel and the source distribution.
+	@$(BIN)/python -m build
+
+clean: demo-clean  ## Delete .venv and build output.
+	rm -rf $(VENV) dist build

@@ -1,0 +1,26 @@
+"""`theodore-otel init`: a commented sample to start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from theodore_otel.cli._io import DEFAULT_FILE, note
+from theodore_otel.errors import InputError
+
+
+@click.command()
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=DEFAULT_FILE, show_default=True, metavar="FILE"
+)
+@click.option("--force", is_flag=True, help="Replace the file when it exists.")
+def command(output: Path, force: bool) -> None:
+    """Write a commented sample theodore-otel.yaml."""
+    from theodore_otel.config import sample
+    from theodore_otel.render.files import RenderedFile, write
+
+    if output.exists() and not force:
+        raise InputError(f"{output}: exists already; --force replaces it")
+    write([RenderedFile(output.name, sample())], output.parent)
+    note(f"wrote {output}\nNext: theodore-otel stack up -c {output}")

@@ -1,0 +1,153 @@
+"""Credentials of tenants and services: an htpasswd file of salted hashes for the collector's basicauth extension.
+
+Tenant `acme` has credentials `acme.1`, `acme.2` ...: two overlap while one is rotated out. A service for many
+tenants has `svc-NAME.1`; the hyphen cannot stand in a tenant id. Tokens are 256 random bits, so a fast salted hash is
+enough, and a slow one would cost more than the whole pipeline on every request.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from theodore_otel import paths
+from theodore_otel.errors import InputError
+
+_OWNER = re.compile(r"^(svc-)?[a-z0-9][a-z0-9_]{0,62}$")
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A credential just made; the token is not stored and cannot be shown again."""
+
+    name: str
+    """User name, such as `acme.1`."""
+    token: str
+    """Password."""
+
+    @property
+    def value(self) -> str:
+        """What goes into THEODORE_OTEL_CREDENTIAL."""
+        return f"{self.name}:{self.token}"
+
+
+def default_file() -> Path:
+    """Return where credentials are kept unless `tenants.credentials_file` says otherwise."""
+    return paths.home() / "credentials.htpasswd"
+
+
+def names(file: Path) -> list[str]:
+    """Return the user names in the file, sorted by owner and number; empty when there is no file."""
+    return sorted(_read(file), key=_order)
+
+
+def owners(file: Path) -> dict[str, list[str]]:
+    """Return the credentials of each owner: a tenant id, or `svc-NAME` of a service."""
+    result: dict[str, list[str]] = {}
+    for name in names(file):
+        result.setdefault(name.rpartition(".")[0], []).append(name)
+    return result
+
+
+def add(file: Path, owner: str) -> Credential:
+    """Make the first credential of a tenant or service.
+
+    Raises:
+        InputError: when the name is not a tenant id, or it has credentials already.
+    """
+    if not _OWNER.match(owner):
+        raise InputError(f"expected a tenant id of small letters, digits and underscores, got {owner!r}")
+    with _locked(file):
+        existing = owners(file).get(owner, [])
+        if existing:
+            raise InputError(
+                f"{owner} has credentials already ({', '.join(existing)}); `tenant rotate` makes a new one"
+            )
+        return _append(file, f"{owner}.1")
+
+
+def rotate(file: Path, owner: str) -> Credential:
+    """Make another credential; the old ones keep working until they are removed.
+
+    Raises:
+        InputError: when the owner has none.
+    """
+    with _locked(file):
+        numbers = [int(name.rpartition(".")[2]) for name in owners(file).get(owner, [])]
+        if not numbers:
+            raise InputError(f"{owner} has no credentials; `tenant add` makes the first")
+        return _append(file, f"{owner}.{max(numbers) + 1}")
+
+
+def remove(file: Path, name: str) -> list[str]:
+    """Remove one credential (`acme.1`) or all of an owner (`acme`), and return what was removed.
+
+    Raises:
+        InputError: when there is none of that name.
+    """
+    with _locked(file):
+        entries = _read(file)
+        gone = [entry for entry in entries if entry == name or entry.rpartition(".")[0] == name]
+        if not gone:
+            raise InputError(f"no credential {name!r} in {file} (known: {', '.join(sorted(entries)) or 'none'})")
+        _write(file, {entry: digest for entry, digest in entries.items() if entry not in gone})
+        return gone
+
+
+def ssha(token: str) -> str:
+    """Return the salted hash in the form htpasswd files use: base64 of SHA-1(token + salt) + salt."""
+    salt = secrets.token_bytes(8)
+    digest = hashlib.sha1(token.encode() + salt).digest()  # noqa: S324  the token has 256 bits of its own
+    return "{SSHA}" + base64.b64encode(digest + salt).decode()
+
+
+def _append(file: Path, name: str) -> Credential:
+    credential = Credential(name, secrets.token_urlsafe(32))
+    _write(file, {**_read(file), name: ssha(credential.token)})
+    return credential
+
+
+def _order(name: str) -> tuple[str, int]:
+    owner, _, number = name.rpartition(".")
+    return owner, int(number) if number.isdigit() else 0
+
+
+def _read(file: Path) -> dict[str, str]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from None
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def _write(file: Path, entries: dict[str, str]) -> None:
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.writelines(f"{name}:{entries[name]}\n" for name in sorted(entries, key=_order))
+        Path(temporary).replace(file)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be written: {error.strerror}") from None
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (file.parent / f".{file.name}.lock").open("w")
+    except OSError as error:
+        raise InputError(f"{file}: cannot be written: {error.strerror}") from None
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,59 @@
+"""Merge `collector.extra` into the rendered configuration; it may add, not change what is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from theodore_otel.errors import InputError
+
+_KINDS = ("receivers", "processors", "exporters", "connectors", "extensions")
+
+
+def with_extra(text: str, extra: dict[str, Any], header: str) -> str:
+    """Return the configuration with the additions, or the text unchanged when there are none.
+
+    Raises:
+        InputError: when an addition names something that is rendered already, or a pipeline would take
+            telemetry before its tenant is checked and its secrets are masked.
+    """
+    if not extra:
+        return text
+    rendered: dict[str, Any] = yaml.safe_load(text)
+    _check_pipelines(extra, rendered)
+    merged = _add(rendered, extra, "collector.extra")
+    return header + "\n" + yaml.safe_dump(merged, sort_keys=False, width=120, allow_unicode=True)
+
+
+def _check_pipelines(extra: dict[str, Any], rendered: dict[str, Any]) -> None:
+    """A new pipeline may be fed by new components only: everything else carries what is not redacted yet."""
+    ours = {name for kind in ("receivers", "connectors") for name in rendered.get(kind) or {}}
+    for name, pipeline in (extra.get("service", {}).get("pipelines") or {}).items():
+        taken = sorted(ours.intersection((pipeline or {}).get("receivers") or []))
+        if taken:
+            raise InputError(
+                f"collector.extra.service.pipelines.{name}.receivers: expected receivers that collector.extra adds, "
+                f"got {taken[0]!r}: its data has not been checked and redacted there"
+            )
+
+
+def _add(below: dict[str, Any], above: dict[str, Any], path: str) -> dict[str, Any]:
+    result = dict(below)
+    for key, value in above.items():
+        where = f"{path}.{key}"
+        if key not in result:
+            result[key] = value
+        elif isinstance(result[key], dict) and isinstance(value, dict) and not _is_component(where):
+            result[key] = _add(result[key], value, where)
+        elif where == "collector.extra.service.extensions":
+            result[key] = [*result[key], *(item for item in value if item not in result[key])]
+        else:
+            raise InputError(f"{where}: this is rendered already and cannot be changed here; give it another name")
+    return result
+
+
+def _is_component(path: str) -> bool:
+    """Whether the path names one component or pipeline, which may not be changed in part either."""
+    parts = path.split(".")[2:]
+    return (len(parts) == 2 and parts[0] in _KINDS) or (parts[:2] == ["service", "pipelines"] and len(parts) == 3)

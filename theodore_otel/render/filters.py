@@ -1,0 +1,64 @@
+"""What templates call to write values into collector configuration."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from theodore_otel.config.base import Secret, Tls
+
+
+def quoted(value: Any) -> str:
+    """Write a value as YAML (JSON is YAML); `$` is doubled because the collector expands it."""
+    return json.dumps(value, ensure_ascii=False).replace("$", "$$")
+
+
+def secret(reference: Secret) -> str:
+    """Write a reference for the collector to resolve when it starts; never the secret."""
+    return f'"${{env:{reference.env}}}"' if reference.env else f'"${{file:{reference.file}}}"'
+
+
+def duration(value: timedelta) -> str:
+    """Write a duration as Go reads it: it knows no unit above hours."""
+    milliseconds = round(value.total_seconds() * 1000)
+    return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
+
+
+def client_tls(tls: Tls) -> str:
+    """Write the `tls` mapping of a connection the collector opens."""
+    if not tls.enabled:
+        return "{insecure: true}"
+    return _mapping(tls, {"insecure_skip_verify": True} if tls.insecure_skip_verify else {})
+
+
+def listener_tls(tls: Tls) -> str:
+    """Write the `tls` mapping of a listener; its `ca_file` is what clients' certificates must be signed by."""
+    entries = {"client_ca_file": tls.ca_file, "cert_file": tls.cert_file, "key_file": tls.key_file}
+    return quoted({key: value for key, value in entries.items() if value})
+
+
+def host(listen: str) -> str:
+    """Return the host of `host:port`."""
+    return listen.rpartition(":")[0].strip("[]")
+
+
+def port(listen: str) -> str:
+    """Return the port of `host:port`."""
+    return listen.rpartition(":")[2]
+
+
+def _mapping(tls: Tls, more: dict[str, Any]) -> str:
+    files = {"ca_file": tls.ca_file, "cert_file": tls.cert_file, "key_file": tls.key_file}
+    return quoted({key: value for key, value in files.items() if value} | more)
+
+
+FILTERS = {
+    "q": quoted,
+    "secret": secret,
+    "duration": duration,
+    "client_tls": client_tls,
+    "listener_tls": listener_tls,
+    "host": host,
+    "port": port,
+}

@@ -1,0 +1,38 @@
+"""Render the small JSON file that Theodore's process reads."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from theodore_otel.config.model import Config
+from theodore_otel.redaction import presets
+
+
+def render_instrument(config: Config) -> str:
+    """Return instrument.json. It holds no secret: the credential comes from the environment."""
+    redaction = config.redaction
+    rules = presets.load(
+        disable=redaction.disable_presets,
+        extra_keys=redaction.extra_keys,
+        except_keys=redaction.except_keys,
+        extra_values=redaction.extra_values,
+    )
+    own = config.instrument
+    scheme = "https" if config.collector.tls and config.collector.tls.enabled else "http"
+    settings: dict[str, Any] = {
+        "schema": 1,
+        "service": config.service.model_dump(),
+        "endpoint": own.endpoint or f"{scheme}://{config.collector.listen.http}",
+        "correlation_header": config.logging.correlation_header,
+        "tenant_header": own.tenant_header,
+        "user_header": own.user_header,
+        "propagate_to": own.propagate_to,
+        "logging": {"level": config.logging.level, "components": config.logging.components},
+        "redaction": rules.for_process(),
+        "exit_budget": own.exit_budget.total_seconds(),
+        "watch": own.watch.model_dump(exclude_none=True),
+        "model_apis": [api.model_dump() for api in own.model_apis],
+        "prices": {model: price.model_dump() for model, price in own.prices.items()},
+    }
+    return json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
