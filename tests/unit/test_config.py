@@ -1,0 +1,138 @@
+"""What the configuration accepts, how layers merge, and what it says of mistakes."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from theodore_otel.config import load, load_text, sample
+from theodore_otel.config.merge import merge
+from theodore_otel.config.units import format_duration, format_size, parse_duration, parse_size
+from theodore_otel.errors import InputError
+
+
+def refused(text: str, path: Path) -> str:
+    file = path / "theodore-otel.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        load(file)
+    return str(caught.value).replace(str(file), "FILE")
+
+
+def test_an_empty_file_is_a_working_production_configuration():
+    config = load_text("", "empty.yaml")
+    assert config.profile == "production"
+    assert config.tracing.sampling.rate == 0.1
+    assert config.collector.listen.http == "127.0.0.1:4318"
+
+
+def test_the_sample_is_valid_and_names_every_section(tmp_path):
+    config = load_text(sample(), "sample.yaml")
+    assert config.profile == "local"
+    for section in ("service", "tenants", "logging", "tracing", "redaction", "destinations", "collector", "instrument"):
+        assert f"{section}:" in sample()
+
+
+def test_the_samples_commented_lines_are_valid_too():
+    uncommented = re.sub(r"^( *)# (?= *(?:[a-z_]+:(?: |$)|- ))", r"\1", sample(), flags=re.MULTILINE)
+    config = load_text(uncommented, "sample.yaml")
+    assert config.tenants.services["api"].may_report == ["acme", "globex"]
+    assert config.destinations["jaeger"].type == "jaeger"
+    assert config.instrument.watch.research[0].company == "arg.company_name"
+
+
+def test_the_file_wins_over_its_profile_and_the_profile_over_the_defaults():
+    config = load_text("profile: local\ntracing: {sampling: {rate: 0.5}}", "t.yaml")
+    assert config.tracing.sampling.rate == 0.5
+    assert config.tracing.sampling.decision_wait == timedelta(seconds=1)
+    assert config.service.environment == "local"
+
+
+def test_a_profile_named_on_the_command_line_wins_over_the_files(tmp_path):
+    file = tmp_path / "t.yaml"
+    file.write_text("profile: production")
+    assert load(file, "local").tracing.sampling.rate == 1.0
+
+
+def test_maps_merge_and_lists_add():
+    below = {"a": {"x": 1, "list": [1, 2]}, "b": 1}
+    above = {"a": {"y": 2, "list": [2, 3]}, "b": 2}
+    assert merge(below, above) == {"a": {"x": 1, "y": 2, "list": [1, 2, 3]}, "b": 2}
+    assert below == {"a": {"x": 1, "list": [1, 2]}, "b": 1}
+
+
+def test_lists_in_the_file_add_to_the_built_in_ones():
+    config = load_text('instrument: {propagate_to: ["api.internal"]}', "t.yaml")
+    assert config.instrument.propagate_to == ["127.0.0.1", "localhost", "::1", "api.internal"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("service: {nam: x}", "FILE:1: service.nam: unknown key; did you mean 'name'?"),
+        ("\n\nprofil: local", "FILE:3: profil: unknown key; did you mean 'profile'?"),
+        ("service: {version: 2.0}", "FILE:1: service.version: expected a string, got the number 2.0; put it in quotes"),
+        ("tracing: {sampling: {rate: 2}}", "FILE:1: tracing.sampling.rate: expected less than or equal to 1, got"),
+        ("tracing: {sampling: {rate: lots}}", "expected a number, got the string 'lots'"),
+        ("tracing: {sampling: {slow: {ai: 30}}}", "expected a duration such as 500ms, 30s"),
+        ("collector: {memory: much}", "expected a size such as 512MiB"),
+        ("collector: {memory: 1MiB}", "expected greater than or equal to 67108864"),
+        ("profile: loca", "expected 'local', 'dev' or 'production', got the string 'loca'; did you mean 'local'?"),
+        ("destinations: {j: {type: jager}}", "destinations.j: type: expected one of otlp, jaeger,"),
+        ("destinations: {j: {endpoint: x}}", "destinations.j: type: this key is required and missing"),
+        ("destinations: {j: {type: jaeger, endpoit: x}}", "unknown key; did you mean 'endpoint'?"),
+        ("tenants: {list: {Bad-Id: {}}}", "tenants.list.Bad-Id: expected text of the form"),
+        ("tenants: {identify_by: oidc}", "expected tenants.oidc with issuer_url"),
+        ("tenants: {list: {acme: {destinations: [nowhere]}}}", "tenants.list.acme.destinations: expected names of"),
+        ("service: [a]", "service: expected a mapping, got a list"),
+        ("version: 2", "version: expected 1, got the number 2"),
+        ("a: 1\na: 2", "FILE:2: a: this key stands twice, first on line 1"),
+        ("a: [", "FILE:1: this is not valid YAML"),
+        ("- a", "expected a mapping of keys"),
+        ("instrument: {watch: {research: [{function: nope}]}}", "instrument.watch.research.0.function: expected text"),
+    ],
+)
+def test_a_mistake_is_told_with_place_expectation_and_what_came(tmp_path, text, expected):
+    assert expected in refused(text, tmp_path)
+
+
+def test_a_missing_file_is_told_with_the_command_that_writes_one(tmp_path):
+    with pytest.raises(InputError, match="no such file; `theodore-otel init`"):
+        load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("value", ["sk-abc123", "{env: X, file: Y}", "{}", "{value: sk-abc123}"])
+def test_a_secret_given_in_clear_is_refused_without_repeating_it(tmp_path, value):
+    message = refused(f"destinations: {{d: {{type: datadog, api_key: {value}}}}}", tmp_path)
+    assert "destinations.d.api_key" in message
+    assert "sk-abc123" not in message
+
+
+def test_every_mistake_is_told_at_once_in_the_files_order(tmp_path):
+    lines = refused("servce: {}\nlogging: {level: LOUD}\ncollector: {memory: 1}", tmp_path).splitlines()
+    assert [line.split(":")[1] for line in lines] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("500ms", 0.5), ("30s", 30), ("5m", 300), ("7d", 604800), ("2w", 1209600)]
+)
+def test_durations_are_read(text, seconds):
+    assert parse_duration(text).total_seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ["7d", "90s", "1500ms", "12h", "0ms"])
+def test_durations_are_written_as_they_were_read(text):
+    assert format_duration(parse_duration(text)) == text
+
+
+@pytest.mark.parametrize(("text", "count"), [("1KiB", 1024), ("100MB", 10**8), ("2GiB", 2 * 2**30), ("12B", 12)])
+def test_sizes_are_read(text, count):
+    assert parse_size(text) == count
+
+
+@pytest.mark.parametrize("text", ["512MiB", "2GiB", "1KiB", "100B"])
+def test_sizes_are_written_as_they_were_read(text):
+    assert format_size(parse_size(text)) == text
