@@ -1,0 +1,230 @@
+"""The real collector with a rendered configuration on free ports, and short forms of the telemetry sent to it."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from theodore_otel.config import load_text
+from theodore_otel.config.merge import merge
+from theodore_otel.otelcol import credentials, find
+from theodore_otel.render import render
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports nobody listens on now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [held.getsockname()[1] for held in sockets]
+    for held in sockets:
+        held.close()
+    return ports
+
+
+@dataclass
+class Span:
+    """A span in short form."""
+
+    name: str = "work"
+    attributes: Mapping[str, Any] | None = None
+    trace: bytes = b""
+    kind: int = 1
+    error: bool = False
+    seconds: float = 0.01
+
+
+class Collector:
+    """A running collector, what can be sent to it, and what came out."""
+
+    def __init__(self, folder: Path, configuration: Mapping[str, Any], owners: Sequence[str]) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.ports = dict(zip(("grpc", "http", "health", "telemetry", "metrics"), free_ports(5), strict=True))
+        listen = {name: f"127.0.0.1:{port}" for name, port in self.ports.items()}
+        self.configuration = merge(configuration, {"collector": {"listen": listen}})
+        file = self.home / "credentials.htpasswd"
+        self.tokens = {made.name: made.token for made in (credentials.add(file, owner) for owner in owners)}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        self.config_file = folder / "collector.yaml"
+        (rendered,) = render(load_text(yaml.safe_dump(self.configuration), "test.yaml"), "test.yaml", ["collector"])
+        self.config_file.write_text(rendered.text)
+        self.log = folder / "collector.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it is healthy."""
+        binary = find.installed(lambda message: None)
+        environment = {**os.environ, "THEODORE_OTEL_HOME": str(self.home)}
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [binary, "--config", self.config_file], stdout=log, stderr=log, env=environment
+            )
+        wait_for(self._healthy, 30, lambda: self.log.read_text()[-3000:])
+
+    def stop(self) -> None:
+        """Stop it as an operator would; what it holds is written."""
+        if self._process:
+            self._process.terminate()
+            self._process.wait(30)
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self._process:
+            self._process.kill()
+            self._process.wait(30)
+
+    def _healthy(self) -> bool:
+        assert self._process and self._process.poll() is None, self.log.read_text()[-3000:]
+        try:
+            return urllib.request.urlopen(f"http://127.0.0.1:{self.ports['health']}/", timeout=1).status == 200
+        except OSError:
+            return False
+
+    def post(self, signal: str, body: bytes, credential: str | None) -> int:
+        """Send one OTLP request as a credential and return the HTTP status."""
+        headers = {"Content-Type": "application/x-protobuf"}
+        if credential:
+            token = self.tokens.get(credential, "wrong")
+            headers["Authorization"] = "Basic " + base64.b64encode(f"{credential}:{token}".encode()).decode()
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports["http"], timeout=10)
+        connection.request("POST", f"/v1/{signal}", body, headers)
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    def send_spans(
+        self, spans: Sequence[Span], credential: str | None, resource: Mapping[str, Any] | None = None
+    ) -> int:
+        """Send spans in one request."""
+        request = ExportTraceServiceRequest()
+        scope = request.resource_spans.add()
+        fill(scope.resource.attributes, {"service.name": "theodore-v2", **(resource or {})})
+        now = time.time_ns()
+        group = scope.scope_spans.add()
+        for span in spans:
+            added = group.spans.add(
+                trace_id=span.trace or os.urandom(16),
+                span_id=os.urandom(8),
+                name=span.name,
+                kind=span.kind,
+                start_time_unix_nano=now - int(span.seconds * 1e9),
+                end_time_unix_nano=now,
+            )
+            added.status.code = 2 if span.error else 0
+            fill(added.attributes, span.attributes or {})
+        return self.post("traces", request.SerializeToString(), credential)
+
+    def send_logs(
+        self,
+        records: Sequence[tuple[int, str, Mapping[str, Any]]],
+        credential: str | None,
+        resource: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Send log records, each a severity number, a body and attributes, in one request."""
+        request = ExportLogsServiceRequest()
+        scope = request.resource_logs.add()
+        fill(scope.resource.attributes, {"service.name": "theodore-v2", **(resource or {})})
+        group = scope.scope_logs.add()
+        for severity, body, attributes in records:
+            added = group.log_records.add(severity_number=severity, time_unix_nano=time.time_ns())
+            added.body.string_value = body
+            fill(added.attributes, attributes)
+        return self.post("logs", request.SerializeToString(), credential)
+
+    def send_gauge(self, name: str, value: float, attributes: Mapping[str, Any], credential: str | None) -> int:
+        """Send one point of a gauge."""
+        request = ExportMetricsServiceRequest()
+        scope = request.resource_metrics.add()
+        fill(scope.resource.attributes, {"service.name": "theodore-v2"})
+        metric = scope.scope_metrics.add().metrics.add(name=name)
+        point = metric.gauge.data_points.add(as_double=value, time_unix_nano=time.time_ns())
+        fill(point.attributes, attributes)
+        return self.post("metrics", request.SerializeToString(), credential)
+
+    def received(self, signal: str) -> list[dict[str, Any]]:
+        """Return every OTLP request that reached the local destination."""
+        files = sorted((self.home / "otlp").glob(f"{signal}*.jsonl"))
+        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+    def spans(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """Return every span that arrived as (resource attributes, span)."""
+        return [
+            (plain(group["resource"].get("attributes", [])), {**span, "attributes": plain(span.get("attributes", []))})
+            for request in self.received("traces")
+            for group in request["resourceSpans"]
+            for scope in group["scopeSpans"]
+            for span in scope["spans"]
+        ]
+
+    def logs(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """Return every log record that arrived as (resource attributes, record)."""
+        return [
+            (plain(group["resource"].get("attributes", [])), {**item, "attributes": plain(item.get("attributes", []))})
+            for request in self.received("logs")
+            for group in request["resourceLogs"]
+            for scope in group["scopeLogs"]
+            for item in scope["logRecords"]
+        ]
+
+    def prometheus(self, port: str = "metrics") -> dict[str, float]:
+        """Return each series of an endpoint by `name{labels}`, without the `job` label."""
+        text = urllib.request.urlopen(f"http://127.0.0.1:{self.ports[port]}/metrics", timeout=5).read().decode()
+        rows = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
+        return {name.replace('job="theodore-v2",', ""): float(value) for name, _, value in rows}
+
+
+@contextmanager
+def running(folder: Path, configuration: Mapping[str, Any], owners: Sequence[str] = ()) -> Iterator[Collector]:
+    """Run a collector for the length of a block."""
+    collector = Collector(folder, configuration, owners)
+    collector.start()
+    try:
+        yield collector
+    finally:
+        collector.stop()
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 15, otherwise: Callable[[], object] = lambda: "") -> Any:
+    """Return the condition's value once it is true; fail with what `otherwise` says."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {otherwise()}")
+
+
+def fill(target: Any, attributes: Mapping[str, Any]) -> None:
+    """Write attributes into a protobuf message's list."""
+    for key, value in attributes.items():
+        item = target.add(key=key).value
+        if isinstance(value, bool):
+            item.bool_value = value
+        elif isinstance(value, int):
+            item.int_value = value
+        elif isinstance(value, float):
+            item.double_value = value
+        else:
+            item.string_value = value
+
+
+def plain(attributes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return OTLP JSON attributes as a dict."""
+    return {item["key"]: next(iter(item["value"].values()), None) for item in attributes}
