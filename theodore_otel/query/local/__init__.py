@@ -38,15 +38,16 @@ _SIGNALS = {"traces": "spans", "logs": "logs", "metrics": "metrics"}
 class LocalStore:
     """A `Source` over the files in `home`: what the collector wrote to `otlp/`, and the store in `store/`.
 
-    Every question first loads what is new. `keep` (age) and `size` (bytes) bound what is kept.
+    Every question first loads what is new. `keep` (age) and `size` (bytes) bound what is kept; the store remembers
+    them, and begins with 7 days and 2 GiB.
     """
 
     def __init__(
         self,
         home: Path,
         *,
-        keep: timedelta = timedelta(days=7),
-        size: int = 2 * 2**30,
+        keep: timedelta | None = None,
+        size: int | None = None,
         on_load: Callable[[Loaded], None] | None = None,
     ) -> None:
         """Name the folder and the bounds; nothing is read or written yet."""

@@ -17,8 +17,8 @@ from theodore_otel.query.local.manifest import Manifest
 _PATIENCE = 60.0
 
 
-def refresh(source: Path, store: Path, keep: timedelta, size: int) -> Loaded:
-    """Load what the collector wrote, then compact and clean up.
+def refresh(source: Path, store: Path, keep: timedelta | None = None, size: int | None = None) -> Loaded:
+    """Load what the collector wrote, then compact and clean up; `keep` and `size` are remembered when given.
 
     Raises:
         DownError: when another loader does not finish within a minute.

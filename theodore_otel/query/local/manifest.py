@@ -53,6 +53,10 @@ class Manifest:
     """Table -> greatest time (ns) of what retention has deleted from it."""
     unreadable: int = 0
     """Lines that were no OTLP JSON, since the store began."""
+    keep: float = 7 * 86_400.0
+    """Age in seconds at which files are forgotten; remembered, because not every question knows the configuration."""
+    size: int = 2 * 2**30
+    """Bytes above which the oldest files are forgotten."""
 
 
 def read(folder: Path) -> Manifest:
@@ -74,6 +78,8 @@ def read(folder: Path) -> Manifest:
             consumed={key: Consumed(**entry) for key, entry in state["consumed"].items()},
             forgotten=state["forgotten"],
             unreadable=state["unreadable"],
+            keep=state["keep"],
+            size=state["size"],
         )
     except FileNotFoundError:
         return Manifest()

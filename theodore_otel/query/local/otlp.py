@@ -116,8 +116,9 @@ def _log(record: _Json, shared: Row, now: int) -> Row:
 def _point(point: _Json, metric: _Json, kind: str, shared: Row, now: int) -> Row:
     data = metric[kind]
     attributes = _attributes(point.get("attributes"))
+    owner = _owner(attributes, shared)
     return {
-        **_owner(attributes, shared),
+        **owner,
         "time": _time(point.get("timeUnixNano")) or now,
         "start_time": _time(point.get("startTimeUnixNano")),
         "name": metric.get("name", ""),
@@ -126,6 +127,9 @@ def _point(point: _Json, metric: _Json, kind: str, shared: Row, now: int) -> Row
         "monotonic": bool(data.get("isMonotonic")) or kind == "histogram",
         "delta": data.get("aggregationTemporality") == 1,
         "series": _series(metric.get("name"), kind, attributes, shared["resource"], shared["scope"]),
+        # Labels stand in where a destination's rules have removed the resource's own attributes.
+        "tenant_id": owner["tenant_id"] or _text(attributes.get("tenant")),
+        "service": owner["service"] or _text(attributes.get("service")),
         "value": _number(point.get("asInt", point.get("asDouble", point.get("sum")))),
         "count": _integer(point.get("count")),
         "bounds": [_number(bound) for bound in point.get("explicitBounds", ())],

@@ -37,22 +37,26 @@ def _merge(store: Path, state: Manifest, table: str, day: str, group: list[Incre
     manifest.write(store, state)
 
 
-def retain(store: Path, keep: timedelta, size: int) -> None:
+def retain(store: Path, keep: timedelta | None, size: int | None) -> None:
     """Forget files older than `keep`, then the oldest ones until at most `size` bytes are left.
 
-    The caller holds the writer's lock. A file goes as a whole, once its newest record is too old.
+    What is not given is what was given last. A file goes as a whole, once its newest record is too old. The caller
+    holds the writer's lock.
     """
     state = manifest.read(store)
-    horizon = time.time_ns() - int(keep.total_seconds() * 10**9)
+    before = (state.keep, state.size, len(state.increments))
+    state.keep = state.keep if keep is None else keep.total_seconds()
+    state.size = state.size if size is None else size
+    horizon = time.time_ns() - int(state.keep * 10**9)
     newest_first = sorted(state.increments, key=lambda increment: increment.newest, reverse=True)
     kept: list[Increment] = []
     total = 0
     for increment in newest_first:
         total += increment.bytes
-        if increment.newest >= horizon and total <= size:
+        if increment.newest >= horizon and total <= state.size:
             kept.append(increment)
         else:
             state.forgotten[increment.table] = max(state.forgotten.get(increment.table, 0), increment.newest)
-    if len(kept) < len(state.increments):
-        state.increments = kept
+    state.increments = kept
+    if before != (state.keep, state.size, len(kept)):
         manifest.write(store, state)

@@ -1,0 +1,186 @@
+"""What the observability commands share: where to ask, how to read times, how to write them for people."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from theodore_otel.cli._io import DEFAULT_FILE, note
+from theodore_otel.errors import InputError
+
+if TYPE_CHECKING:
+    from theodore_otel.query.local import Loaded, LocalStore
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+SECOND = 10**9
+EMPTY = (
+    "Nothing has arrived yet. Start the collector with `theodore-otel stack up`, run "
+    "`opentelemetry-instrument theodore research ACME`, and look again a few seconds later."
+)
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the collector answers questions about itself, as host:port."""
+
+    health: str = "127.0.0.1:13133"
+    telemetry: str = "127.0.0.1:8888"
+
+
+def config_option(function: _Command) -> _Command:
+    """Add `-c/--config FILE`; unlike elsewhere the file need not exist."""
+    return click.option(
+        "-c",
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="The configuration file; theodore-otel.yaml if there is one, else defaults.",
+    )(function)
+
+
+def store(config_file: Path | None) -> LocalStore:
+    """Return the local store, bounded as the configuration says where there is one."""
+    from theodore_otel import paths
+    from theodore_otel.query.local import LocalStore
+
+    config = _config(config_file)
+    bounds = {} if config is None else {"keep": config.local.keep, "size": config.local.size}
+    return LocalStore(paths.home(), on_load=_tell, **bounds)
+
+
+def _tell(loaded: Loaded) -> None:
+    if loaded.unreadable:
+        note(f"{loaded.unreadable} lines from the collector could not be read and were left out")
+
+
+def addresses(config_file: Path | None) -> Addresses:
+    """Return where the collector listens: as the file given says, else as the running stack was rendered."""
+    running = None if config_file else _running()
+    if running:
+        return running
+    config = _config(config_file)
+    if config is None:
+        return Addresses()
+    return Addresses(config.collector.listen.health, config.collector.listen.telemetry)
+
+
+def _config(config_file: Path | None) -> Any:
+    from theodore_otel.config import load
+
+    if config_file is None and not DEFAULT_FILE.exists():
+        return None
+    return load(config_file or DEFAULT_FILE)
+
+
+def _running() -> Addresses | None:
+    import yaml
+
+    from theodore_otel import paths
+
+    try:
+        rendered = yaml.safe_load((paths.home() / "stack" / "collector.yaml").read_text(encoding="utf-8"))
+        prometheus = rendered["service"]["telemetry"]["metrics"]["readers"][0]["pull"]["exporter"]["prometheus"]
+        health = rendered["extensions"]["health_check"]["endpoint"]
+        return Addresses(health, f"{prometheus['host']}:{prometheus['port']}")
+    except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError):
+        return None  # no stack was ever started here, or it was configured by hand
+
+
+def since(text: str | None, option: str = "--since") -> int | None:
+    """Return the moment (ns) so long ago, for `30m`, `1h`, `7d`.
+
+    Raises:
+        InputError: when it is no duration.
+    """
+    from theodore_otel.config.units import parse_duration
+
+    if text is None:
+        return None
+    try:
+        return time.time_ns() - int(parse_duration(text).total_seconds() * SECOND)
+    except (ValueError, OverflowError):
+        raise InputError(f"{option}: expected a duration such as 30s, 15m, 1h or 7d, got {text!r}") from None
+
+
+def clean(text: str | None) -> str:
+    """Return text from telemetry without what could steer a terminal: it may come from a crawled page."""
+    if text is None:
+        return "-"
+    return "".join(c if c.isprintable() else _ESCAPES.get(c, f"\\x{ord(c):02x}") for c in text)
+
+
+_ESCAPES = {"\n": "\\n", "\t": " ", "\r": "\\r"}
+
+
+def moment(nanoseconds: int) -> str:
+    """Return a time for people: UTC, to the second."""
+    return _utc(nanoseconds).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def iso(nanoseconds: int) -> str:
+    """Return a time for programs: RFC 3339 in UTC with all nine digits."""
+    return f"{_utc(nanoseconds).strftime('%Y-%m-%dT%H:%M:%S')}.{nanoseconds % SECOND:09d}Z"
+
+
+def _utc(nanoseconds: int) -> datetime:
+    return datetime.fromtimestamp(nanoseconds // SECOND, UTC)
+
+
+def duration(nanoseconds: float) -> str:
+    """Return a duration for people, with three figures or so."""
+    seconds = nanoseconds / SECOND
+    if seconds < 0.001:
+        return f"{nanoseconds / 1000:.0f} us"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes:02d} m" if hours else f"{minutes} m {rest:02d} s"
+
+
+def ago(nanoseconds: int | None) -> str:
+    """Return how long ago a moment was, for people."""
+    if nanoseconds is None:
+        return "never"
+    return f"{duration(max(time.time_ns() - nanoseconds, 0))} ago"
+
+
+def dollars(amount: float | None) -> str:
+    """Return US dollars with as many digits as a small sum needs."""
+    if not amount:
+        return "-"
+    return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}"
+
+
+def count(number: float) -> str:
+    """Return a count with thousands set apart; `-` for none."""
+    return f"{number:,.0f}" if number else "-"
+
+
+def export(path: Path, text: str, what: str) -> None:
+    """Write a result to a file instead of the screen, whole or not at all.
+
+    Raises:
+        InputError: when the file cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise InputError(f"--export: {path} cannot be written: {error.strerror}") from None
+    note(f"wrote {what} to {path}")

@@ -1,0 +1,114 @@
+"""What the collector says about itself: its health endpoint and the Prometheus text of its self-telemetry."""
+
+from __future__ import annotations
+
+import re
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.client import HTTPException
+
+_TIMEOUT = 3.0
+_SAMPLE = re.compile(r"^otelcol_(\w+?)(?:_total)?(?:\{(.*)\})? (\S+)")
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_SIGNALS = {"spans": "spans", "log_records": "logs", "logs": "logs", "metric_points": "metric points"}
+_SIGNALS |= {"datapoints": "metric points"}
+_FILTERED = {
+    "filter/tenant": "credential without a tenant",
+    "filter/service": "tenant not on the service's list",
+}
+
+
+@dataclass
+class Exporter:
+    """One exporter since the collector's start."""
+
+    sent: Counter[str] = field(default_factory=Counter)
+    """By spans, logs, metric points."""
+    failed: Counter[str] = field(default_factory=Counter)
+    """Could not be sent."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Did not even fit into the queue."""
+    queue: float | None = None
+    """What waits in the queue, in the queue's unit; None without a queue."""
+    capacity: float | None = None
+
+
+@dataclass
+class CollectorStatus:
+    """One collector as it sees itself."""
+
+    answers: bool = False
+    """Whether anybody listens at the health endpoint."""
+    healthy: bool = False
+    uptime: float | None = None
+    """Seconds."""
+    telemetry: bool = False
+    """Whether its own metrics could be read; without them the counts below are empty."""
+    accepted: Counter[str] = field(default_factory=Counter)
+    """By spans, logs, metric points, since its start."""
+    refused: Counter[str] = field(default_factory=Counter)
+    """Refused for lack of memory or because a destination is full, by signal; senders try again."""
+    rejected: Counter[str] = field(default_factory=Counter)
+    """Thrown away for what it was, by reason: no tenant, a tenant not listed, a wrong credential."""
+    exporters: dict[str, Exporter] = field(default_factory=dict)
+
+
+def ask(health: str, telemetry: str) -> CollectorStatus:
+    """Ask the collector at two `host:port` addresses how it is. Whatever does not answer is said in the result."""
+    status = CollectorStatus()
+    code, _ = _get(f"http://{health}/")
+    status.answers, status.healthy = code is not None, code == 200
+    code, text = _get(f"http://{telemetry}/metrics")
+    if code == 200:
+        status.telemetry = True
+        for name, labels, value in _samples(text):
+            _note(status, name, labels, value)
+    return status
+
+
+def _get(url: str) -> tuple[int | None, str]:
+    # No proxy: the collector is asked, not somebody who speaks for it.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=_TIMEOUT) as answer:
+            return answer.status, answer.read().decode("utf-8", "replace")
+    except urllib.error.HTTPError as error:
+        return error.code, ""
+    except (OSError, HTTPException, ValueError):
+        return None, ""
+
+
+def _samples(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
+    for line in text.splitlines():
+        match = _SAMPLE.match(line)
+        if match:
+            yield match[1], dict(_LABEL.findall(match[2] or "")), float(match[3])
+
+
+def _note(status: CollectorStatus, name: str, labels: dict[str, str], value: float) -> None:
+    if name == "process_uptime":
+        status.uptime = value
+    elif match := re.fullmatch(r"receiver_(accepted|refused|failed)_(\w+)", name):
+        counted = status.accepted if match[1] == "accepted" else status.refused
+        counted[_SIGNALS.get(match[2], match[2])] += int(value)
+    elif match := re.fullmatch(r"processor_filter_(\w+)_filtered", name):
+        reason = _FILTERED.get(labels.get("filter", ""))
+        if reason:
+            status.rejected[reason] += int(value)
+    elif name == "http_server_request_duration_count" and labels.get("http_response_status_code") == "401":
+        status.rejected["wrong credential (requests)"] += int(value)
+    elif match := re.fullmatch(r"exporter_(\w+)", name):
+        _note_exporter(status.exporters.setdefault(labels.get("exporter", "?"), Exporter()), match[1], value)
+
+
+def _note_exporter(exporter: Exporter, name: str, value: float) -> None:
+    if name == "queue_size":
+        exporter.queue = (exporter.queue or 0) + value
+    elif name == "queue_capacity":
+        exporter.capacity = (exporter.capacity or 0) + value
+    elif match := re.fullmatch(r"(sent|send_failed|enqueue_failed)_(\w+)", name):
+        counted = {"sent": exporter.sent, "send_failed": exporter.failed}.get(match[1], exporter.dropped)
+        counted[_SIGNALS.get(match[2], match[2])] += int(value)
