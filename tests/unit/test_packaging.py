@@ -1,0 +1,67 @@
+"""What a built wheel carries, and what importing costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    with zipfile.ZipFile(built) as archive:
+        yield archive
+
+
+def test_the_wheel_carries_templates_manifest_and_lock(wheel):
+    names = set(wheel.namelist())
+    for wanted in (
+        "theodore_otel/_data/templates/collector/collector.yaml.j2",
+        "theodore_otel/_data/templates/collector/derived.yaml",
+        "theodore_otel/_data/collector/manifest.yaml",
+        "theodore_otel/_data/collector/go.sum",
+        "theodore_otel/_data/collector/releases.yaml",
+    ):
+        assert wanted in names
+
+
+def test_the_wheel_is_typed_and_carries_its_data_files(wheel):
+    names = set(wheel.namelist())
+    for wanted in ("py.typed", "config/profiles/local.yaml", "config/sample.yaml", "conventions/metrics.yaml"):
+        assert f"theodore_otel/{wanted}" in names
+
+
+def test_the_wheel_carries_no_tests(wheel):
+    assert not [name for name in wheel.namelist() if name.startswith("tests/") or "sample_theodore" in name]
+
+
+def test_the_entry_points_are_found_by_opentelemetry_instrument(wheel):
+    (text,) = [wheel.read(name).decode() for name in wheel.namelist() if name.endswith("entry_points.txt")]
+    for group in ("opentelemetry_distro", "opentelemetry_configurator", "opentelemetry_propagator", "console_scripts"):
+        assert f"[{group}]" in text
+
+
+@pytest.mark.parametrize("module", ["theodore_otel.instrument.distro", "theodore_otel.conventions.names"])
+def test_what_runs_inside_theodore_imports_no_heavy_library(module):
+    code = (
+        f"import sys, {module}; print([m for m in ('pydantic', 'yaml', 'jinja2', 'click', 'rich') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_help_imports_neither_the_model_nor_templates():
+    code = (
+        "import sys\nfrom theodore_otel.cli import cli\ncli.main(['--help'], standalone_mode=False)\n"
+        "print([m for m in ('pydantic', 'yaml', 'jinja2', 'rich', 'opentelemetry') if m in sys.modules])"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.splitlines()[-1] == "[]"
