@@ -1,0 +1,237 @@
+"""Set up the process: a list of small verbs, each in a few lines.
+
+Nothing in here may stop the program: what fails is told in one line and left out.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import propagate, trace
+
+from theodore_otel import __version__
+from theodore_otel.conventions import names
+from theodore_otel.instrument import children, context, propagators, redirects
+from theodore_otel.instrument import settings as settings_module
+from theodore_otel.instrument.command import CommandSpan
+from theodore_otel.instrument.encode import Encoder
+from theodore_otel.instrument.ending import Ending
+from theodore_otel.instrument.pipeline import Limits, Pipeline
+from theodore_otel.instrument.say import say
+from theodore_otel.instrument.scrub import Scrubber
+from theodore_otel.instrument.sender import Sender, Tls
+from theodore_otel.instrument.settings import Settings
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+
+
+class TheodoreConfigurator:
+    """The entry point `opentelemetry_configurator`."""
+
+    def configure(self, **kwargs: Any) -> None:
+        """Set up this process; `kwargs` (the wrapper's version) are not needed."""
+        children.keep_to_ourselves()
+        if settings_module.disabled():
+            return
+        settings, complaints = settings_module.load()
+        for complaint in complaints:
+            say(complaint)
+        Setup(settings).run()
+
+
+class Setup:
+    """Everything one process sets up, in order."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Make the parts that others need; nothing is installed yet."""
+        self._settings = settings
+        self._scrubber = Scrubber(settings.redaction)
+        self._encoder = Encoder(self._scrubber)
+        self._pipelines: list[Pipeline] = []
+
+    def run(self) -> None:
+        """Install every part; one that fails is told and left out."""
+        self._ending = Ending(self._pipelines, self._settings.exit_budget)
+        for verb in (
+            self._begin_context,
+            self._describe_resource,
+            self._trace,
+            self._log,
+            self._measure,
+            self._propagate,
+            self._open_command_span,
+            self._watch,
+            self._arrange_ending,
+        ):
+            attempt(verb)
+
+    def _begin_context(self) -> None:
+        context.start()
+
+    def _describe_resource(self) -> None:
+        self._resource = resource(self._settings)
+
+    def _trace(self) -> None:
+        if not exports("traces"):
+            return
+        pipeline = self._pipeline("traces", self._encoder.traces)
+        self._tracer_provider = tracer_provider(self._resource, pipeline)
+
+    def _log(self) -> None:
+        if not exports("logs"):
+            return
+        from opentelemetry._logs import set_logger_provider
+        from opentelemetry.sdk._logs import LoggerProvider
+
+        from theodore_otel.instrument.logs import LogExport
+        from theodore_otel.instrument.processors import PipelineLogProcessor, RootedBaggageLogProcessor
+
+        provider = LoggerProvider(self._resource, shutdown_on_exit=False)
+        provider.add_log_record_processor(RootedBaggageLogProcessor(context.carried))
+        provider.add_log_record_processor(PipelineLogProcessor(self._pipeline("logs", self._encoder.logs)))
+        set_logger_provider(provider)
+        LogExport(provider, self._settings.export_level).install()
+
+    def _measure(self) -> None:
+        if not exports("metrics"):
+            return
+        from opentelemetry.metrics import set_meter_provider
+
+        from theodore_otel.instrument.metrics import LazyMeterProvider, build_provider
+
+        interval = _seconds("OTEL_METRIC_EXPORT_INTERVAL", 60.0)
+        provider = LazyMeterProvider(lambda: build_provider(pipeline, self._resource))
+        pipeline = self._pipeline("metrics", self._encoder.metrics, Limits(delay=interval), provider.collect)
+        set_meter_provider(provider)
+
+    def _propagate(self) -> None:
+        guarded = propagators.build(self._settings)
+        if "OTEL_PROPAGATORS" in os.environ:
+            guarded = propagators.GuardedPropagator(propagate.get_global_textmap(), self._settings.propagate_to)
+        propagate.set_global_textmap(guarded)
+        redirects.install(guarded)
+
+    def _open_command_span(self) -> None:
+        command = CommandSpan(lambda: trace.get_tracer("theodore_otel.command", __version__), self._scrubber)
+        command.install()
+        self._ending.before(command.finish)
+
+    def _watch(self) -> None:
+        from theodore_otel.instrument import watch
+
+        watch.install(self._settings, self._tracer_provider)
+
+    def _arrange_ending(self) -> None:
+        self._ending.arrange()
+
+    def _pipeline(
+        self,
+        signal: str,
+        encode: Callable[[Any], tuple[bytes, int]],
+        limits: Limits | None = None,
+        collect: Callable[[], None] | None = None,
+    ) -> Pipeline:
+        sender = Sender(
+            self._settings.url(signal), self._settings.headers.get(signal, {}), compress=_compresses(), tls=_tls()
+        )
+        pipeline = Pipeline(signal, encode, sender, limits, collect=collect)
+        self._pipelines.append(pipeline)
+        return pipeline
+
+
+def attempt(verb: Callable[[], None]) -> None:
+    """Do one thing; when it fails, tell and go on."""
+    try:
+        verb()
+    except Exception as error:  # noqa: BLE001 - the program must run
+        say(f"cannot {verb.__name__.strip('_').replace('_', ' ')}: {type(error).__name__}: {error}")
+
+
+def resource(settings: Settings) -> Resource:
+    """Return what every record says about this process. `Resource.create` would start a thread pool for detectors;
+    OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME are read by upstream's detector all the same, and win.
+    """
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+    from opentelemetry.sdk.version import __version__ as sdk_version
+
+    attributes = {
+        "telemetry.sdk.language": "python",
+        "telemetry.sdk.name": "opentelemetry",
+        "telemetry.sdk.version": sdk_version,
+        "telemetry.distro.name": "theodore-otel",
+        "telemetry.distro.version": __version__,
+        names.SERVICE_NAME: settings.service_name,
+        names.SERVICE_VERSION: settings.service_version,
+        names.SERVICE_INSTANCE_ID: str(uuid.uuid4()),
+        names.ENVIRONMENT: settings.environment,
+        "host.name": os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", ""),
+        "process.pid": os.getpid(),
+    }
+    return Resource(attributes).merge(OTELResourceDetector().detect())
+
+
+def tracer_provider(resource: Resource, pipeline: Pipeline) -> TracerProvider | None:
+    """Set the global tracer provider, or add to the one the application has set already."""
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from theodore_otel.instrument.processors import (
+        EntrySpanProcessor,
+        PipelineSpanProcessor,
+        RootedBaggageSpanProcessor,
+    )
+
+    present = trace.get_tracer_provider()
+    if isinstance(present, trace.ProxyTracerProvider):
+        provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        trace.set_tracer_provider(provider)
+    elif isinstance(present, TracerProvider):
+        say("a tracer provider is set already; its spans are reported too, under its own resource")
+        provider = present
+    else:
+        say(f"a tracer provider is set already ({type(present).__name__}); its spans are left to it")
+        return None
+    for processor in (
+        EntrySpanProcessor(),
+        RootedBaggageSpanProcessor(context.carried),
+        PipelineSpanProcessor(pipeline),
+    ):
+        provider.add_span_processor(processor)
+    return provider
+
+
+def exports(signal: str) -> bool:
+    """Say whether a signal is sent: `OTEL_<SIGNAL>_EXPORTER` is unset or names otlp."""
+    wanted = os.environ.get(f"OTEL_{signal.upper()}_EXPORTER", "otlp").strip().lower()
+    if wanted not in ("otlp", "otlp_proto_http", "none"):
+        say(f"OTEL_{signal.upper()}_EXPORTER={wanted} is not known here; expected otlp or none; {signal} stay off")
+    return wanted in ("otlp", "otlp_proto_http")
+
+
+def instrumentor_arguments(name: str) -> dict[str, Any]:
+    """Return what an instrumentor is given besides the wrapper's arguments."""
+    return redirects.aiohttp_arguments() if name == "aiohttp-client" else {}
+
+
+def _compresses() -> bool:
+    return os.environ.get("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip").strip().lower() != "none"
+
+
+def _tls() -> Tls:
+    read = os.environ.get
+    return Tls(
+        certificate=read("OTEL_EXPORTER_OTLP_CERTIFICATE"),
+        client_certificate=read("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),
+        client_key=read("OTEL_EXPORTER_OTLP_CLIENT_KEY"),
+    )
+
+
+def _seconds(variable: str, default: float) -> float:
+    try:
+        return max(0.1, float(os.environ[variable]) / 1000)
+    except (KeyError, ValueError):
+        return default

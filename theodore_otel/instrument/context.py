@@ -1,0 +1,50 @@
+"""What belongs to the whole process: its correlation id and the context a parent process handed over."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping
+from typing import Final
+
+from opentelemetry import baggage, context
+from opentelemetry.context import Context
+
+from theodore_otel.conventions import names
+
+KEYS: Final = frozenset({names.TENANT_ID, names.CORRELATION_ID, names.USER_ID, names.COMPONENT})
+"""The only baggage entries that are copied onto spans and log records."""
+
+_ENVIRONMENT_HEADERS: Final = {"TRACEPARENT": "traceparent", "TRACESTATE": "tracestate", "BAGGAGE": "baggage"}
+_root: Context = Context()
+
+
+def carried(key: str) -> bool:
+    """Say whether a baggage entry is copied onto spans and log records."""
+    return key in KEYS
+
+
+def new_correlation_id() -> str:
+    """Return a fresh correlation id."""
+    return uuid.uuid4().hex
+
+
+def start(environ: Mapping[str, str] = os.environ) -> Context:
+    """Make the process's root context current: what TRACEPARENT, TRACESTATE, BAGGAGE and CORRELATION_ID hand over,
+    and a correlation id in any case, so that everything one command does carries the same one.
+    """
+    global _root
+    from opentelemetry.baggage.propagation import W3CBaggagePropagator
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    carrier = {header: environ[name] for name, header in _ENVIRONMENT_HEADERS.items() if environ.get(name)}
+    handed = W3CBaggagePropagator().extract(carrier, TraceContextTextMapPropagator().extract(carrier, Context()))
+    correlation = environ.get("CORRELATION_ID") or baggage.get_baggage(names.CORRELATION_ID, handed)
+    _root = baggage.set_baggage(names.CORRELATION_ID, str(correlation or new_correlation_id()), handed)
+    context.attach(_root)
+    return _root
+
+
+def root() -> Context:
+    """Return the context the process began with; threads that inherited none fall back to its baggage."""
+    return _root

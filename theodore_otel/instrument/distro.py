@@ -1,0 +1,72 @@
+"""The distro `opentelemetry-instrument` loads: defaults for the environment, and instrumentors that wait."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final
+
+from opentelemetry.instrumentation.distro import BaseDistro
+from opentelemetry.util._importlib_metadata import EntryPoint, entry_points
+
+from theodore_otel.instrument import lazy
+from theodore_otel.instrument.say import say
+from theodore_otel.instrument.settings import disabled
+
+DEFAULTS: Final = {
+    "OTEL_PYTHON_DISTRO": "theodore",
+    "OTEL_PYTHON_CONFIGURATOR": "theodore",
+    "OTEL_SEMCONV_STABILITY_OPT_IN": "http",
+    "OTEL_METRICS_EXEMPLAR_FILTER": "always_off",
+}
+
+
+class TheodoreDistro(BaseDistro):  # type: ignore[misc]
+    """Sets defaults the user can override, and loads an instrumentor when its library is imported."""
+
+    def _configure(self, **kwargs: Any) -> None:  # noqa: ARG002
+        _say_who_was_chosen()
+        for name, value in DEFAULTS.items():
+            os.environ.setdefault(name, value)
+
+    def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
+        """Have the instrumentor loaded with its library; `kwargs` go to its `instrument` method."""
+        if disabled() or entry_point.name in lazy.LEFT_OUT:
+            return
+
+        def load(module: Any) -> None:
+            if _instruments_itself(entry_point.name, module):
+                return
+            from theodore_otel.instrument.configurator import instrumentor_arguments
+
+            entry_point.load()().instrument(**kwargs, **instrumentor_arguments(entry_point.name))
+
+        lazy.when_imported(lazy.library_of(entry_point.name), load)
+
+
+def _instruments_itself(name: str, module: Any) -> bool:
+    """FastAPI brings its own telemetry from 0.142 on; contrib's would add old names and two more spans a request."""
+    if name not in ("fastapi", "starlette"):
+        return False
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        major, minor = (int(part) for part in version("fastapi").split(".")[:2])
+    except (PackageNotFoundError, ValueError):
+        return False
+    return (major, minor) >= (0, 142)
+
+
+def _say_who_was_chosen() -> None:
+    if "OTEL_PYTHON_DISTRO" in os.environ and "OTEL_PYTHON_CONFIGURATOR" in os.environ:
+        return
+    others = {
+        entry_point.name
+        for group in ("opentelemetry_distro", "opentelemetry_configurator")
+        for entry_point in entry_points(group=group)
+        if entry_point.name != "theodore"
+    }
+    if others:
+        say(
+            f"another distro is installed ({', '.join(sorted(others))}); theodore is used. "
+            "Set OTEL_PYTHON_DISTRO and OTEL_PYTHON_CONFIGURATOR to choose without this line."
+        )

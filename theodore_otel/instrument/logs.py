@@ -1,0 +1,140 @@
+"""Export log records without touching what the program prints.
+
+No handler is added anywhere: a handler on the root logger switches `lastResort` off, makes `basicConfig` do nothing,
+and is removed by `force=True`; loggers that do not propagate never reach it. Instead three methods of
+`logging.Logger` are wrapped:
+
+- `isEnabledFor` also says yes for a record that is exported though the console would not show it, but only to
+  `logging` itself (`info`, `log`, ...). An application that asks gets the true answer.
+- `handle` ends such a record after it was exported: no filter and no handler sees it.
+- `callHandlers` exports the records the program does show, after the logger's filters changed or dropped them.
+
+What is left alone: `logging.disable` (an order to the whole program), and loggers of classes that override `_log` or
+`handle` (their code would run for records that would not exist otherwise): they export what the console shows.
+Messages of the sending side itself (`opentelemetry.*`) are never exported, or one failed delivery would cause another.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from threading import local
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from opentelemetry.sdk._logs import LoggerProvider
+
+_LOGGING_FILE: Final = logging.Logger.info.__code__.co_filename
+_ADAPTER_ASKS: Final = logging.LoggerAdapter.isEnabledFor.__code__
+_LOG: Final = logging.Logger._log.__code__
+_OWN: Final = ("opentelemetry", "theodore_otel")
+
+_busy = local()
+
+
+class LogExport:
+    """The wrapped methods, and what they need to know."""
+
+    def __init__(self, provider: LoggerProvider, level_of: Callable[[str], int]) -> None:
+        """Export to `provider` from the level that `level_of` gives for a logger's name."""
+        self._provider = provider
+        self._level_of = level_of
+        self._levels: dict[str, int] = {}
+        self._translator: Any = None
+        self._is_enabled_for = logging.Logger.isEnabledFor
+        self._handle = logging.Logger.handle
+        self._call_handlers = logging.Logger.callHandlers
+
+    def install(self) -> None:
+        """Wrap the three methods."""
+        export = self
+        is_enabled_for, handle, call_handlers = self._is_enabled_for, self._handle, self._call_handlers
+
+        def isEnabledFor(self: logging.Logger, level: int) -> bool:  # noqa: N802
+            if is_enabled_for(self, level):
+                return True
+            return export.wanted(self, level) and _asked_by_logging(sys._getframe(1))
+
+        def wrapped_handle(self: logging.Logger, record: logging.LogRecord) -> Any:
+            if not is_enabled_for(self, record.levelno) and _made_for_export(sys._getframe(1)):
+                export.emit(record)
+                return None
+            return handle(self, record)
+
+        def callHandlers(self: logging.Logger, record: logging.LogRecord) -> None:  # noqa: N802
+            if record.levelno >= export.level(self.name):
+                export.emit(record)
+            call_handlers(self, record)
+
+        wrapped_handle.__name__ = "handle"
+        for method in (isEnabledFor, wrapped_handle, callHandlers):
+            method.__qualname__ = f"Logger.{method.__name__}"
+        logging.Logger.isEnabledFor = isEnabledFor  # type: ignore[method-assign]
+        logging.Logger.handle = wrapped_handle  # type: ignore[method-assign]
+        logging.Logger.callHandlers = callHandlers  # type: ignore[method-assign]
+
+    def uninstall(self) -> None:
+        """Put the original methods back."""
+        logging.Logger.isEnabledFor = self._is_enabled_for  # type: ignore[method-assign]
+        logging.Logger.handle = self._handle  # type: ignore[method-assign]
+        logging.Logger.callHandlers = self._call_handlers  # type: ignore[method-assign]
+
+    def level(self, name: str) -> int:
+        """Return the export level of a logger; far above everything for our own side's loggers."""
+        known = self._levels.get(name)
+        if known is None:
+            known = sys.maxsize if name.partition(".")[0] in _OWN else self._level_of(name)
+            self._levels[name] = known
+        return known
+
+    def wanted(self, logger: logging.Logger, level: int) -> bool:
+        """Say whether a record the console does not show is exported all the same."""
+        if level < self.level(logger.name) or logger.manager.disable >= level:
+            return False
+        kind = type(logger)
+        return kind._log is logging.Logger._log and kind.handle is logging.Logger.handle
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Translate and emit one record; whatever goes wrong here stays here."""
+        if getattr(_busy, "now", False):
+            return  # a __str__ of an argument that logs, or the SDK complaining about an attribute
+        _busy.now = True
+        try:
+            self._load().emit(record)
+        except Exception:  # noqa: BLE001, S110 - a message that cannot be formatted is logging's to report, not ours
+            pass
+        finally:
+            _busy.now = False
+
+    def _load(self) -> Any:
+        # Imported with the first record: 30 ms that a command without a log line does not pay.
+        if self._translator is None:
+            from opentelemetry.instrumentation.logging.handler import LoggingHandler
+
+            handler = LoggingHandler(logger_provider=self._provider)
+            # It is no handler of the program: logging.shutdown and dictConfig flush every handler they know of.
+            logging._removeHandlerRef(_reference(handler))  # type: ignore[attr-defined]
+            self._translator = handler
+        return self._translator
+
+
+def _asked_by_logging(frame: FrameType) -> bool:
+    if frame.f_code is _ADAPTER_ASKS and frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_code.co_filename == _LOGGING_FILE
+
+
+def _made_for_export(frame: FrameType) -> bool:
+    """Say whether `handle` was called by `_log`, and that by a method that asked `isEnabledFor` before."""
+    caller = frame.f_back
+    return frame.f_code is _LOG and caller is not None and caller.f_code.co_filename == _LOGGING_FILE
+
+
+def _reference(handler: logging.Handler) -> Any:
+    for reference in logging._handlerList:  # type: ignore[attr-defined]
+        if reference() is handler:
+            return reference
+    return None

@@ -1,0 +1,227 @@
+"""Queue, encode and send one signal, in a thread of its own, within bounds on memory and on the time of the exit.
+
+Upstream's BatchProcessor is not used: its exporters are shut down one after the other and its queue cannot be read when
+the time is up. Here what could not be delivered stays available as encoded bytes (`undelivered`).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from theodore_otel.instrument.sender import Answer, Sender
+
+_BACKLOG_BYTES: Final = 16 * 1024 * 1024
+_REQUEST_SECONDS: Final = 10.0
+_FIRST_RETRY_SECONDS: Final = 1.0
+_LAST_RETRY_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Payload:
+    """One encoded request."""
+
+    signal: str
+    body: bytes
+    count: int
+    """Spans, log records or data points in it."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is held and how often it is sent."""
+
+    queue: int = 2048
+    """Records waiting to be encoded; more are dropped and counted."""
+    batch: int = 512
+    """Records in one request."""
+    delay: float = 1.0
+    """Seconds between two requests while the program runs."""
+
+
+class Pipeline:
+    """Takes records from any thread; sends them from its own, which starts with the first record."""
+
+    def __init__(
+        self,
+        signal: str,
+        encode: Callable[[Sequence[Any]], tuple[bytes, int]],
+        sender: Sender,
+        limits: Limits | None = None,
+        *,
+        collect: Callable[[], None] | None = None,
+    ) -> None:
+        """`encode` gives bytes and the number of records; `collect` is called before each round (metrics)."""
+        self.signal = signal
+        self.sender = sender
+        self._encode = encode
+        self._collect = collect
+        self._limits = limits or Limits()
+        self._reset()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._after_fork)
+
+    def put(self, record: Any) -> None:
+        """Queue one record; never blocks, drops the record when the queue is full."""
+        if len(self._queue) >= self._limits.queue:
+            self._dropped += 1
+            return
+        self._queue.append(record)
+        self.start()
+        if len(self._queue) >= self._limits.batch:
+            self._wake.set()
+
+    def start(self) -> None:
+        """Start the thread if it does not run yet; it then imports what sending needs while the program works."""
+        if self._thread is not None or self._closing:
+            return
+        with self._lock:
+            if self._thread is not None:
+                return
+            thread = threading.Thread(target=self._work, name=f"theodore-otel-{self.signal}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return  # the interpreter is ending: finish() sends from the calling thread instead
+            self._thread = thread
+
+    def flush(self, timeout: float) -> bool:
+        """Ask for everything queued to be sent now and wait up to `timeout` seconds. Returns whether it was."""
+        if self._thread is None:
+            return not self._queue
+        deadline = time.monotonic() + timeout
+        wanted = self._rounds + 2  # the running round may have passed the newest record already
+        while time.monotonic() < deadline and self._rounds < wanted and (self._queue or self._backlog):
+            self._retry_at = 0.0
+            self._wake.set()
+            time.sleep(0.005)
+        return not self._queue and not self._backlog
+
+    def close(self, deadline: float) -> None:
+        """Begin the end: send what is left until `deadline` (monotonic seconds). Returns at once."""
+        self._deadline = deadline
+        self._closing = True
+        self._wake.set()
+
+    def join(self) -> None:
+        """Wait until everything was tried or the deadline given to `close` has passed."""
+        if self._thread is None:
+            if self._queue or self._collect:
+                self._round()
+            return
+        self._thread.join(max(0.0, self._deadline - time.monotonic()))
+
+    def undelivered(self) -> list[Payload]:
+        """Return what could not be delivered, oldest first, as encoded bytes."""
+        with self._lock:
+            self._encode_queue()
+            return [*self._refused, *self._backlog]
+
+    def lost(self) -> tuple[int, str]:
+        """Return how many records did not arrive, and why the last attempt failed."""
+        waiting = len(self._queue) + sum(payload.count for payload in (*self._refused, *self._backlog))
+        reason = self._reason
+        if not reason and waiting:
+            reason = "no answer in time"
+        return waiting + self._dropped, reason or "more records than the queue holds"
+
+    def _reset(self) -> None:
+        self._queue: deque[Any] = deque()
+        self._backlog: deque[Payload] = deque()
+        self._refused: deque[Payload] = deque()
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self._deadline = 0.0
+        self._retry_at = 0.0
+        self._pause = _FIRST_RETRY_SECONDS
+        self._dropped = 0
+        self._rounds = 0
+        self._reason = ""
+
+    def _after_fork(self) -> None:
+        # The parent sends what it queued; the child starts empty, with locks nobody holds.
+        self._reset()
+        self.sender.forget()
+
+    def _work(self) -> None:
+        while not self._closing:
+            self._wake.wait(self._limits.delay)
+            self._wake.clear()
+            if not self._closing:
+                self._round()
+        self._round()
+        self.sender.close()
+
+    def _round(self) -> None:
+        try:
+            if self._collect is not None:
+                self._collect()
+            with self._lock:
+                self._encode_queue()
+            self._send_backlog()
+        except Exception as error:  # noqa: BLE001 - a bug here must not end the thread, and never the program
+            self._reason = f"{type(error).__name__}: {error}"
+        self._rounds += 1
+
+    def _encode_queue(self) -> None:
+        while self._queue:
+            batch = [self._queue.popleft() for _ in range(min(self._limits.batch, len(self._queue)))]
+            try:
+                body, count = self._encode(batch)
+            except Exception as error:  # noqa: BLE001 - one record nobody can encode must not keep back the others
+                self._dropped += len(batch)
+                self._reason = f"cannot be encoded: {type(error).__name__}"
+                continue
+            if count:
+                self._backlog.append(Payload(self.signal, body, count))
+        self._cap(self._backlog)
+
+    def _send_backlog(self) -> None:
+        while self._backlog and (self._closing or time.monotonic() >= self._retry_at):
+            timeout = self._timeout()
+            if timeout <= 0:
+                return
+            answer = self.sender.send(self._backlog[0].body, timeout)
+            if not answer.delivered and answer.retry:
+                self._reason = answer.reason
+                self._wait_longer(answer)
+                return
+            payload = self._backlog.popleft()
+            self._pause = _FIRST_RETRY_SECONDS
+            if answer.delivered:
+                self._note_rejected(answer.body)
+            else:
+                self._reason = answer.reason
+                self._refused.append(payload)
+                self._cap(self._refused)
+
+    def _timeout(self) -> float:
+        return self._deadline - time.monotonic() if self._closing else _REQUEST_SECONDS
+
+    def _wait_longer(self, answer: Answer) -> None:
+        self._retry_at = time.monotonic() + (answer.retry_after or self._pause)
+        self._pause = min(_LAST_RETRY_SECONDS, self._pause * 2)
+
+    def _note_rejected(self, body: bytes) -> None:
+        if not body:
+            return
+        from theodore_otel.instrument.encode import rejected
+
+        count, reason = rejected(self.signal, body)
+        if count:
+            self._dropped += count
+            self._reason = f"refused by the collector: {reason}" if reason else "refused by the collector"
+
+    def _cap(self, payloads: deque[Payload]) -> None:
+        size = sum(len(payload.body) for payload in payloads)
+        while size > _BACKLOG_BYTES:
+            oldest = payloads.popleft()
+            size -= len(oldest.body)
+            self._dropped += oldest.count

@@ -1,0 +1,101 @@
+"""SDK processors: baggage onto records, and the way from the SDK into a pipeline.
+
+Baggage: upstream's opentelemetry-processor-baggage reads the current context only. In a thread that inherited no context
+a record would carry no correlation id, so its processors are given the process's root context there.
+"""
+
+from __future__ import annotations
+
+from opentelemetry import context as context_api
+from opentelemetry.baggage import get_all
+from opentelemetry.context import Context
+from opentelemetry.processor.baggage import BaggageLogProcessor, BaggageSpanProcessor
+from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+from theodore_otel.instrument import context, entry
+from theodore_otel.instrument.pipeline import Pipeline
+
+
+class RootedBaggageSpanProcessor(BaggageSpanProcessor):
+    """Copies allow-listed baggage onto spans as they start."""
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Use the process's baggage where the span's own context has none."""
+        super().on_start(span, parent_context if get_all(parent_context) else context.root())
+
+
+class RootedBaggageLogProcessor(BaggageLogProcessor):
+    """Copies allow-listed baggage onto log records as they are emitted."""
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """Use the process's baggage where the current context has none."""
+        if get_all():
+            super().on_emit(log_record)
+            return
+        token = context_api.attach(context.root())
+        try:
+            super().on_emit(log_record)
+        finally:
+            context_api.detach(token)
+
+
+class EntrySpanProcessor(SpanProcessor):
+    """Keeps track of which command or request every open span belongs to."""
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Note the span."""
+        entry.opened(span, parent_context)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Forget the span."""
+        if span.context is not None:
+            entry.closed(span.context.span_id)
+
+
+class PipelineSpanProcessor(SpanProcessor):
+    """Hands ended, sampled spans to a pipeline."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        """Remember the pipeline."""
+        self._pipeline = pipeline
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
+        """Have the pipeline's thread get ready while the operation runs."""
+        self._pipeline.start()
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Queue the span."""
+        if span.context is not None and span.context.trace_flags.sampled:
+            self._pipeline.put(span)
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Wait until the queue is delivered or the time is up."""
+        return self._pipeline.flush(timeout_millis / 1000)
+
+
+class PipelineLogProcessor(LogRecordProcessor):
+    """Hands log records to a pipeline."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        """Remember the pipeline."""
+        self._pipeline = pipeline
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """Queue the record."""
+        self._pipeline.put(
+            ReadableLogRecord(
+                log_record=log_record.log_record,
+                resource=log_record.resource or Resource({}),
+                instrumentation_scope=log_record.instrumentation_scope,
+                limits=log_record.limits,
+            )
+        )
+
+    def shutdown(self) -> None:
+        """Nothing: the pipelines are closed together, by `ending`."""
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Wait until the queue is delivered or the time is up."""
+        return self._pipeline.flush(timeout_millis / 1000)

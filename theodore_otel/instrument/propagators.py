@@ -1,0 +1,162 @@
+"""What goes over the wire, and to whom: trace context, baggage and correlation id, to allow-listed hosts only.
+
+The host is read from the current span: every HTTP client instrumentation starts a CLIENT span with `url.full` or
+`server.address` before it injects, so one place knows the destination of requests, urllib3, httpx, aiohttp and urllib
+alike. A CLIENT span without a destination (not sampled, or an unknown library) gets nothing. Where no CLIENT span is
+current, the application itself called `inject`, for a carrier of its own such as a queue: that is let through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from opentelemetry import baggage
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.context import Context
+from opentelemetry.propagators.textmap import (
+    CarrierT,
+    Getter,
+    Setter,
+    TextMapPropagator,
+    default_getter,
+    default_setter,
+)
+from opentelemetry.trace import INVALID_SPAN, SpanKind, get_current_span, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from theodore_otel.conventions import names
+from theodore_otel.instrument import context as process_context
+from theodore_otel.instrument.settings import Settings
+
+_LONGEST_ID = 128
+
+
+class CorrelationPropagator(TextMapPropagator):
+    """Tenant, user and correlation headers into baggage; the correlation id back into its header."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        """Take header names from the settings; as an entry point it is made without arguments."""
+        settings = settings or Settings()
+        self._correlation = settings.correlation_header
+        self._headers = {names.TENANT_ID: settings.tenant_header, names.USER_ID: settings.user_header}
+
+    def extract(
+        self, carrier: CarrierT, context: Context | None = None, getter: Getter[CarrierT] = default_getter
+    ) -> Context:
+        """Read the headers of an incoming request. Without a correlation id one is made: a request never continues
+        the one its server process began with.
+        """
+        context = context if context is not None else Context()
+        for key, header in self._headers.items():
+            if header and (value := _first(getter, carrier, header)):
+                context = baggage.set_baggage(key, value, context)
+        sent = _first(getter, carrier, self._correlation) if self._correlation else None
+        if sent:
+            return baggage.set_baggage(names.CORRELATION_ID, sent, context)
+        if f"{names.CORRELATION_ID}=" in ",".join(getter.get(carrier, "baggage") or []):
+            return context
+        return baggage.set_baggage(names.CORRELATION_ID, process_context.new_correlation_id(), context)
+
+    def inject(
+        self, carrier: CarrierT, context: Context | None = None, setter: Setter[CarrierT] = default_setter
+    ) -> None:
+        """Write the correlation id into its header."""
+        value = baggage.get_baggage(names.CORRELATION_ID, context)
+        if self._correlation and value:
+            setter.set(carrier, self._correlation, str(value))
+
+    @property
+    def fields(self) -> set[str]:
+        """The headers written."""
+        return {self._correlation} if self._correlation else set()
+
+
+class GuardedPropagator(TextMapPropagator):
+    """Lets other propagators speak to allow-listed hosts only."""
+
+    def __init__(self, inner: TextMapPropagator, propagate_to: frozenset[str]) -> None:
+        """Guard `inner`; `propagate_to` holds host names, or `.example.com` for every host below."""
+        self._inner = inner
+        self._allowed = propagate_to
+
+    def extract(
+        self, carrier: CarrierT, context: Context | None = None, getter: Getter[CarrierT] = default_getter
+    ) -> Context:
+        """Read an incoming carrier; what did not come from a caller is not its parent.
+
+        A span that is current in a server before the request arrives is the server's own command.
+        """
+        found = self._inner.extract(carrier, context, getter)
+        return (
+            found if get_current_span(found).get_span_context().is_remote else set_span_in_context(INVALID_SPAN, found)
+        )
+
+    def inject(
+        self, carrier: CarrierT, context: Context | None = None, setter: Setter[CarrierT] = default_setter
+    ) -> None:
+        """Write to an allow-listed host; take away what an earlier hop of a redirect wrote for another host."""
+        known, host = destination(context)
+        if not known or self.allows(host):
+            self._inner.inject(carrier, context, setter)
+        else:
+            self.strip(carrier, context)
+
+    def allows(self, host: str | None) -> bool:
+        """Say whether a host may be told about the trace."""
+        if not host:
+            return False
+        host = host.lower().rstrip(".")
+        return host in self._allowed or any(host.endswith(name) for name in self._allowed if name.startswith("."))
+
+    def strip(self, carrier: Any, context: Context | None = None) -> None:
+        """Remove from headers what `inject` would have written, and leave what the application set itself."""
+        written: dict[str, str] = {}
+        self._inner.inject(written, context)
+        ours = {name.lower(): value for name, value in written.items()}
+        trace = format(get_current_span(context).get_span_context().trace_id, "032x")
+        for name in [n for n in _names(carrier) if n.lower() in ours]:
+            value = str(carrier[name])
+            if value == ours[name.lower()] or trace in value:
+                del carrier[name]
+
+    @property
+    def fields(self) -> set[str]:
+        """The headers written."""
+        return self._inner.fields
+
+
+def destination(context: Context | None) -> tuple[bool, str | None]:
+    """Return whether an HTTP client is about to send, and the host it sends to if the span tells."""
+    span = get_current_span(context)
+    if getattr(span, "kind", None) is not SpanKind.CLIENT:
+        # A span that does not record has no kind: with a sampler of the user's, silence is the safe answer.
+        return (span is not INVALID_SPAN and not span.is_recording() and span.get_span_context().is_valid), None
+    attributes: Mapping[str, Any] = getattr(span, "attributes", None) or {}
+    url = attributes.get("url.full") or attributes.get("http.url")
+    if url:
+        try:
+            return True, urlsplit(str(url)).hostname
+        except ValueError:
+            return True, None
+    return True, attributes.get("server.address")
+
+
+def build(settings: Settings) -> GuardedPropagator:
+    """Return the propagator of this process."""
+    from opentelemetry.propagators.composite import CompositePropagator
+
+    parts: list[TextMapPropagator] = [TraceContextTextMapPropagator(), W3CBaggagePropagator()]
+    return GuardedPropagator(CompositePropagator([*parts, CorrelationPropagator(settings)]), settings.propagate_to)
+
+
+def _first(getter: Getter[CarrierT], carrier: CarrierT, header: str) -> str | None:
+    # ASGI carriers look names up in lower case; others match any case or the one given.
+    values = getter.get(carrier, header) or getter.get(carrier, header.lower())
+    value = values[0].strip() if values else ""
+    return value if value and len(value) <= _LONGEST_ID and value.isprintable() else None
+
+
+def _names(carrier: Any) -> list[str]:
+    return [str(name) for name in carrier] if hasattr(carrier, "__iter__") else []

@@ -1,0 +1,64 @@
+"""Redirects: a request that began at an allow-listed host and is sent on to another must not carry our headers there.
+
+httpx asks the propagator again for every hop, which strips; urllib3 injects into a copy. requests, aiohttp and urllib copy
+the first hop's headers, so each gets a hook where it builds the next request.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from theodore_otel.instrument.lazy import when_imported
+from theodore_otel.instrument.propagators import GuardedPropagator
+
+_guard: GuardedPropagator | None = None
+
+
+def install(guard: GuardedPropagator) -> None:
+    """Follow the redirects of every client library as the program imports it."""
+    global _guard
+    _guard = guard
+    when_imported("requests.sessions", lambda module: _follow_requests(module, guard))
+    when_imported("urllib.request", lambda module: _follow_urllib(module, guard))
+
+
+def aiohttp_arguments() -> dict[str, Any]:
+    """Return the trace configuration that contrib's aiohttp instrumentor adds to every session."""
+    guard = _guard
+    if guard is None:
+        return {}
+    import aiohttp
+
+    async def on_redirect(_session: Any, _context: Any, params: Any) -> None:
+        target = urljoin(str(params.url), params.response.headers.get("Location", ""))
+        if not guard.allows(urlsplit(target).hostname):
+            guard.strip(params.headers)
+
+    config = aiohttp.TraceConfig()
+    config.on_request_redirect.append(on_redirect)
+    return {"trace_configs": [config]}
+
+
+def _follow_requests(sessions: Any, guard: GuardedPropagator) -> None:
+    original = sessions.SessionRedirectMixin.rebuild_auth
+
+    def rebuild_auth(self: Any, prepared_request: Any, response: Any) -> Any:
+        if not guard.allows(urlsplit(prepared_request.url).hostname):
+            guard.strip(prepared_request.headers)
+        return original(self, prepared_request, response)
+
+    sessions.SessionRedirectMixin.rebuild_auth = rebuild_auth
+
+
+def _follow_urllib(request_module: Any, guard: GuardedPropagator) -> None:
+    handler = request_module.HTTPRedirectHandler
+    original = handler.redirect_request
+
+    def redirect_request(self: Any, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        following = original(self, req, fp, code, msg, headers, newurl)
+        if following is not None and not guard.allows(urlsplit(following.full_url).hostname):
+            guard.strip(following.headers)
+        return following
+
+    handler.redirect_request = redirect_request
