@@ -1,0 +1,148 @@
+"""Where model calls pass: one patch for each HTTP client, made when the program imports the client.
+
+An answer that the program asked for as a stream is never read here; its call has a span without usage.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import wrapt
+
+from theodore_otel.instrument.model_api import ModelApis, ModelCall
+from theodore_otel.instrument.operation import quietly
+
+_Args = tuple[Any, ...]
+_Kwargs = dict[str, Any]
+
+
+def install(apis: ModelApis) -> None:
+    """Register the patches; each client is touched when it is imported, at once when it is already."""
+    for module, patch in (
+        ("requests", _patch_requests),
+        ("httpx", _patch_httpx),
+        ("aiohttp", _patch_aiohttp),
+        ("urllib3", _patch_urllib3),
+    ):
+        wrapt.register_post_import_hook(_on_import(patch, apis), module)
+
+
+def _on_import(patch: Callable[[ModelApis], None], apis: ModelApis) -> Callable[[ModuleType], None]:
+    return quietly(lambda _: patch(apis))
+
+
+def _patch_requests(apis: ModelApis) -> None:
+    def send(wrapped: Callable[..., Any], _: Any, args: _Args, kwargs: _Kwargs) -> Any:
+        request = args[0] if args else kwargs.get("request")
+        call = apis.begin(str(getattr(request, "url", "")), getattr(request, "body", None))
+        if call is None:
+            return wrapped(*args, **kwargs)
+        response = _run(call, wrapped, args, kwargs)
+        # What was not asked for as a stream has been read by now, and `_content` holds it.
+        content = getattr(response, "_content", False)
+        call.answered(response.status_code, content if isinstance(content, bytes) else None)
+        return response
+
+    wrapt.wrap_function_wrapper("requests.sessions", "Session.send", send)
+
+
+def _patch_httpx(apis: ModelApis) -> None:
+    def begin(args: _Args, kwargs: _Kwargs) -> ModelCall | None:
+        request = args[0] if args else kwargs.get("request")
+        return apis.begin(str(getattr(request, "url", "")), getattr(request, "_content", None))
+
+    def send(wrapped: Callable[..., Any], _: Any, args: _Args, kwargs: _Kwargs) -> Any:
+        call = begin(args, kwargs)
+        if call is None:
+            return wrapped(*args, **kwargs)
+        response = _run(call, wrapped, args, kwargs)
+        call.answered(response.status_code, getattr(response, "_content", None))
+        return response
+
+    async def send_async(wrapped: Callable[..., Any], _: Any, args: _Args, kwargs: _Kwargs) -> Any:
+        call = begin(args, kwargs)
+        if call is None:
+            return await wrapped(*args, **kwargs)
+        response = await _run_async(call, wrapped, args, kwargs)
+        call.answered(response.status_code, getattr(response, "_content", None))
+        return response
+
+    wrapt.wrap_function_wrapper("httpx", "Client.send", send)
+    wrapt.wrap_function_wrapper("httpx", "AsyncClient.send", send_async)
+
+
+def _patch_urllib3(apis: ModelApis) -> None:
+    def urlopen(wrapped: Callable[..., Any], instance: Any, args: _Args, kwargs: _Kwargs) -> Any:
+        path = args[1] if len(args) > 1 else kwargs.get("url", "")
+        body = args[2] if len(args) > 2 else kwargs.get("body")
+        url = path if "://" in str(path) else f"{instance.scheme}://{instance.host}:{instance.port}{path}"
+        call = apis.begin(_without_usual_port(url), body)
+        if call is None:
+            return wrapped(*args, **kwargs)
+        response = _run(call, wrapped, args, kwargs)
+        call.answered(response.status, getattr(response, "_body", None))
+        return response
+
+    wrapt.wrap_function_wrapper("urllib3.connectionpool", "HTTPConnectionPool.urlopen", urlopen)
+
+
+def _patch_aiohttp(apis: ModelApis) -> None:
+    """Aiohttp's answer is read later by the program, so the span stays open until it is read, closed or forgotten."""
+
+    async def request(wrapped: Callable[..., Any], _: Any, args: _Args, kwargs: _Kwargs) -> Any:
+        call = apis.begin(
+            str(args[1] if len(args) > 1 else kwargs.get("url", "")), kwargs.get("json", kwargs.get("data"))
+        )
+        if call is None:
+            return await wrapped(*args, **kwargs)
+        response = await _run_async(call, wrapped, args, kwargs)
+        waiting[response] = call
+        weakref.finalize(response, call.answered, response.status, None)
+        return response
+
+    async def read(wrapped: Callable[..., Any], instance: Any, args: _Args, kwargs: _Kwargs) -> Any:
+        body = await wrapped(*args, **kwargs)
+        if call := waiting.pop(instance, None):
+            call.answered(instance.status, body)
+        return body
+
+    def close(wrapped: Callable[..., Any], instance: Any, args: _Args, kwargs: _Kwargs) -> Any:
+        if call := waiting.pop(instance, None):
+            call.answered(instance.status, None)
+        return wrapped(*args, **kwargs)
+
+    waiting: weakref.WeakKeyDictionary[Any, ModelCall] = weakref.WeakKeyDictionary()
+    wrapt.wrap_function_wrapper("aiohttp.client", "ClientSession._request", request)
+    wrapt.wrap_function_wrapper("aiohttp.client_reqrep", "ClientResponse.read", read)
+    wrapt.wrap_function_wrapper("aiohttp.client_reqrep", "ClientResponse.close", close)
+    wrapt.wrap_function_wrapper("aiohttp.client_reqrep", "ClientResponse.release", close)
+
+
+def _run(call: ModelCall, wrapped: Callable[..., Any], args: _Args, kwargs: _Kwargs) -> Any:
+    try:
+        return wrapped(*args, **kwargs)
+    except BaseException as error:
+        call.raised(error)
+        raise
+    finally:
+        call.leave()
+
+
+async def _run_async(call: ModelCall, wrapped: Callable[..., Any], args: _Args, kwargs: _Kwargs) -> Any:
+    try:
+        return await wrapped(*args, **kwargs)
+    except BaseException as error:
+        call.raised(error)
+        raise
+    finally:
+        call.leave()
+
+
+def _without_usual_port(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    port = {"https": ":443", "http": ":80"}.get(scheme, "")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.removesuffix(port)}{slash}{path}"

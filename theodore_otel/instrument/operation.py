@@ -1,0 +1,181 @@
+"""One watched function and its running calls: the span, what stands on it, and how it ends.
+
+Nothing here may disturb the application: `begin` gives None and `Operation`'s methods do nothing when something of
+ours goes wrong.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from contextvars import Token
+from dataclasses import dataclass
+from typing import Any, Final, ParamSpec, TypeVar
+
+from opentelemetry import context, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
+
+from theodore_otel.conventions import names
+from theodore_otel.instrument import active, entry, outcome, usage
+from theodore_otel.instrument.cost import Prices
+from theodore_otel.instrument.kinds import FUNCTION_NAME, Field, Kind
+from theodore_otel.instrument.outcome import Outcome
+from theodore_otel.instrument.readers import MISSING, Call, Parameters, Reader, reader
+from theodore_otel.instrument.texts import Redact
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_RESEARCH_KEY: Final = context.create_key("theodore-otel-research")
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every watched function uses."""
+
+    tracer: Tracer
+    prices: Prices
+    redact: Redact
+
+
+def quietly(function: Callable[_P, _T]) -> Callable[_P, _T | None]:
+    """Keep exceptions of ours away from the application: the function gives None instead."""
+
+    @functools.wraps(function)
+    def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _T | None:
+        try:
+            return function(*args, **kwargs)
+        except Exception:  # noqa: BLE001 - observing must never break what is observed
+            return None
+
+    return guarded
+
+
+class Watched:
+    """A function of the application with what the configuration says of it."""
+
+    def __init__(
+        self, kind: Kind, entry: Mapping[str, Any], function_name: str, parameters: Parameters, tools: Tools
+    ) -> None:
+        """`entry` is the configuration of one function; its values are read by path from each call."""
+        self.kind = kind
+        self.tools = tools
+        self._succeeded = reader(entry.get("outcome") or "result.success", parameters)
+        self._error = reader(entry.get("error") or "result.error", parameters)
+        self._early: list[tuple[Field, Reader]] = []
+        self._late: list[tuple[Field, Reader]] = []
+        for one in kind.fields:
+            default = function_name if one.default == FUNCTION_NAME else one.default
+            text = entry.get(one.key) or default
+            if text is not None:
+                place = self._late if str(text).split(".")[0] == "result" else self._early
+                place.append((one, reader(text, parameters)))
+
+    @quietly
+    def begin(self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation | None:
+        """Start the span of one call. None: the call makes no span, because it stands inside another model call."""
+        if self.kind.type == "ai" and usage.ledger() is not None:
+            return None
+        return Operation(self, Call(instance, args, kwargs))
+
+    def attributes(self, call: Call, *, late: bool) -> dict[str, Any]:
+        """Return the span attributes that can be read before the call, or after it (`late`)."""
+        found: dict[str, Any] = {}
+        for one, read in self._late if late else self._early:
+            value = read(call)
+            if value is not MISSING and (converted := one.convert(value, self.tools.redact)) is not None:
+                found[one.attribute] = converted
+        return found
+
+    def judge(self, call: Call) -> Outcome:
+        """Say how a call that returned went."""
+        return outcome.from_result(call, self._succeeded, self._error, self.kind.type, self.tools.redact)
+
+
+class Operation:
+    """One running call of a watched function."""
+
+    def __init__(self, watched: Watched, call: Call) -> None:
+        """Start the span; it is made current by `attach` and ended by `returned` or `raised`."""
+        self._watched = watched
+        self._call = call
+        self._ledger = usage.Ledger() if watched.kind.type == "ai" else None
+        self._outermost = watched.kind.type == "research" and context.get_value(_RESEARCH_KEY) is None
+        self._attributes = watched.attributes(call, late=False)
+        self._ended = False
+        self.span = self._start()
+        self.context = self._inner_context()
+        active.change(watched.kind.type, 1)
+
+    @quietly
+    def attach(self) -> Token[Context]:
+        """Make the span current; the token goes to `detach`."""
+        return context.attach(self.context)
+
+    @quietly
+    def detach(self, token: Token[Context] | None) -> None:
+        """Make current again what was before."""
+        if token is not None:
+            context.detach(token)
+
+    @quietly
+    def returned(self, result: Any) -> None:
+        """End the span of a call that returned."""
+        self._call.result = result
+        late = self._watched.attributes(self._call, late=True)
+        self._attributes.update(late)
+        self._end(self._watched.judge(self._call))
+
+    @quietly
+    def raised(self, error: BaseException) -> None:
+        """End the span of a call that raised."""
+        judged = outcome.from_exception(error, self._watched.tools.redact)
+        if not judged.success:
+            self.span.record_exception(error)
+        self._end(judged)
+
+    def _start(self) -> Span:
+        kind = self._watched.kind
+        attributes = {names.OPERATION_TYPE: kind.type, **self._attributes}
+        span_kind = SpanKind.CLIENT if kind.client else SpanKind.INTERNAL
+        tracer = self._watched.tools.tracer
+        return tracer.start_span(kind.name(self._attributes), kind=span_kind, attributes=attributes)
+
+    def _inner_context(self) -> Context:
+        inner = trace.set_span_in_context(self.span)
+        if self._ledger is not None:
+            inner = usage.with_ledger(inner, self._ledger)
+        return context.set_value(_RESEARCH_KEY, True, inner) if self._outermost else inner
+
+    def _end(self, judged: Outcome) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        active.change(self._watched.kind.type, -1)
+        try:
+            if self._ledger is not None:
+                self._attributes = self._with_usage(self._ledger.entries)
+            self.span.update_name(self._watched.kind.name(self._attributes))
+            self.span.set_attributes({**self._attributes, names.SUCCESS: judged.success})
+            self._mark(judged)
+        finally:
+            self.span.end()
+
+    def _with_usage(self, recognised: list[usage.Usage]) -> dict[str, Any]:
+        """Add the sum of the calls recognised inside; tokens that the configuration names win over it."""
+        own = self._attributes
+        counts = own.get(names.GEN_AI_INPUT_TOKENS), own.get(names.GEN_AI_OUTPUT_TOKENS)
+        if counts != (None, None):
+            last = recognised[-1] if recognised else usage.Usage(0, 0, None, None, None)
+            provider = own.get(names.GEN_AI_PROVIDER) or last.provider
+            model = own.get(names.GEN_AI_REQUEST_MODEL) or last.request_model
+            recognised = [usage.Usage(counts[0] or 0, counts[1] or 0, provider, model, last.response_model)]
+        return {**usage.attributes(recognised, self._watched.tools.prices), **own}
+
+    def _mark(self, judged: Outcome) -> None:
+        if judged.success:
+            return
+        self.span.set_attribute(names.ERROR_TYPE, judged.error_type)
+        self.span.set_status(Status(StatusCode.ERROR, judged.description))
+        if self._outermost:
+            entry.fail(judged.description)
