@@ -1,0 +1,201 @@
+"""Mask secrets and personal data in texts, URLs and nested values. Pure standard library, and fast on what is clean.
+
+A pattern is only tried on a text that holds one of its hints (a literal each match contains) or, for runs of digits,
+a run of digits. Hints are found by their rarest character first, so that a clean text costs a few substring searches.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+DEFAULT_MASK = "[REDACTED]"
+
+# Characters from rare to frequent in log texts; a hint is filed under the first of these that it holds.
+_RARE_FIRST = "@+~QZXJKYVzq8_FGSIAW(:9x-2jkwgfvbpyudlcmh=ratoinse"
+# As in cards, account and telephone numbers, and unlike dates, times and addresses.
+_DIGITS = re.compile(r"[0-9]{2}(?:[0-9][ -]?|-)[0-9]{4}")
+_ONLY_DIGITS = re.compile(r"\s*[0-9][0-9 -]{11,30}[0-9]\s*")
+_SMALLEST_CARD = 10**12
+_DEEPEST = 32
+_NEVER = r"[^\s\S]"
+
+
+class Hit(NamedTuple):
+    """One masked piece: the preset's name and what was masked."""
+
+    name: str
+    text: str
+
+
+class _Rule(NamedTuple):
+    name: str
+    search: re.Pattern[str]
+    replacement: str
+    groups: bool
+    luhn: bool
+
+    def apply(self, text: str) -> str:
+        if self.luhn and _ONLY_DIGITS.fullmatch(text) and not luhn(text):
+            return text
+        return self.search.sub(self.replacement, text)
+
+
+class Matcher:
+    """Applies one set of rules.
+
+    `settings` is the `redaction` section of instrument.json: `mask`, `keys` (words), `except_keys` (whole names) and
+    `values`, each with `name` and `pattern` and, where known, `hints` or `digits`, `groups` (groups 1 and 2 are kept)
+    and `luhn`. Raises re.error for a pattern that is none.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        """Compile the rules; about a millisecond, so once per process."""
+        self.mask: str = settings.get("mask", DEFAULT_MASK)
+        self._except = frozenset(settings.get("except_keys", ()))
+        self._keys = re.compile(key_pattern(settings.get("keys", ())))
+        self._rules: list[_Rule] = []
+        self._always: set[int] = set()
+        self._digits: set[int] = set()
+        filed: dict[str, list[tuple[str, int]]] = {}
+        for index, value in enumerate(settings.get("values", ())):
+            self._add(index, value, filed)
+        self._hints = tuple((character, tuple(hints)) for character, hints in filed.items())
+        self.key = lru_cache(maxsize=4096)(self._is_secret_key)
+
+    def text(self, text: str) -> str:
+        """Return the text with every match masked; the same object when nothing matches."""
+        wanted = self._candidates(text)
+        if not wanted:
+            return text
+        for index in sorted(wanted):
+            text = self._rules[index].apply(text)
+        return text
+
+    def value(self, key: str, value: Any) -> Any:
+        """Return the value masked: as a whole under a secret key, else wherever it stands in it.
+
+        Maps, lists and tuples are copied, their keys are masked too. Numbers that are card numbers and bytes that hold
+        a secret become the mask. Other types come back as they are.
+        """
+        if value is not None and self.key(key):
+            return self.mask
+        return self._nested(value, _DEEPEST)
+
+    def url(self, url: str) -> str:
+        """Return a URL without user, password, query and fragment, and with its path masked."""
+        for end in "?#":
+            url = url.partition(end)[0]
+        scheme, mark, rest = url.partition("://")
+        if mark:
+            authority, slash, path = rest.partition("/")
+            url = f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+        return self.text(url)
+
+    def find(self, text: str) -> list[Hit]:
+        """Return what `text` would mask and by which rule, in the order in which the rules apply."""
+        hits = []
+        for index in sorted(self._candidates(text)):
+            rule = self._rules[index]
+            after = rule.apply(text)
+            if after != text:
+                hits += [Hit(rule.name, _secret(found, rule.groups)) for found in rule.search.finditer(text)]
+            text = after
+        return hits
+
+    def _is_secret_key(self, key: str) -> bool:
+        """Say whether a key holds a secret word and is not excepted; remembered for the 4,096 latest keys."""
+        return key not in self._except and self._keys.search(key) is not None
+
+    def _candidates(self, text: str) -> set[int]:
+        wanted = set(self._always)
+        for character, hints in self._hints:
+            if character in text:
+                for hint, index in hints:
+                    if hint in text:
+                        wanted.add(index)
+        if self._digits and _DIGITS.search(text):
+            wanted |= self._digits
+        return wanted
+
+    def _nested(self, value: Any, depth: int) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, (bool, type(None))):
+            return value
+        if isinstance(value, (int, float)):
+            return self._number(value)
+        if isinstance(value, (bytes, bytearray)):
+            decoded = value.decode("utf-8", "replace")
+            return value if self.text(decoded) == decoded else self.mask
+        if depth == 0:
+            return self.mask
+        if isinstance(value, Mapping):
+            return {self._map_key(k): self._map_value(k, v, depth - 1) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            items = [self._nested(item, depth - 1) for item in value]
+            return items if isinstance(value, list) else tuple(items)
+        return value
+
+    def _number(self, value: float) -> Any:
+        if not _SMALLEST_CARD <= value < 1e20 or value != int(value):
+            return value
+        return value if self.text(str(int(value))) == str(int(value)) else self.mask
+
+    def _map_key(self, key: Any) -> Any:
+        return self.text(key) if isinstance(key, str) else key
+
+    def _map_value(self, key: Any, value: Any, depth: int) -> Any:
+        if value is not None and isinstance(key, str) and self.key(key):
+            return self.mask
+        return self._nested(value, depth)
+
+    def _add(self, index: int, value: Mapping[str, Any], filed: dict[str, list[tuple[str, int]]]) -> None:
+        search = re.compile(value["pattern"])
+        kept = min(search.groups, 2) if value.get("groups") else 0
+        before, after = r"\1" if kept else "", r"\2" if kept > 1 else ""
+        replacement = before + self.mask.replace("\\", "\\\\") + after
+        self._rules.append(_Rule(value["name"], search, replacement, bool(kept), bool(value.get("luhn"))))
+        if value.get("hints"):
+            for hint in value["hints"]:
+                rarest = min(hint, key=lambda character: _RARE_FIRST.find(character) % 99)
+                filed.setdefault(rarest, []).append((hint, index))
+        elif value.get("digits"):
+            self._digits.add(index)
+        else:
+            self._always.add(index)
+
+
+def key_pattern(words: Iterable[str]) -> str:
+    """Return a pattern, for re and RE2, that is found in every key that holds one of the words as a whole word.
+
+    A word is written in small letters; `_` in it stands for any one separator or none.
+    """
+    return "|".join(_word_pattern(word.split("_")) for word in words) or _NEVER
+
+
+def luhn(digits: str) -> bool:
+    """Say whether the digits of a text pass the check that card numbers pass."""
+    values = [int(character) for character in digits if character.isdigit()]
+    doubled = [value * 2 - 9 * (value > 4) for value in values[-2::-2]]
+    return (sum(values[-1::-2]) + sum(doubled)) % 10 == 0
+
+
+def _word_pattern(parts: Sequence[str]) -> str:
+    first, rest = parts[0], parts[1:]
+    separator = "[^A-Za-z0-9]?"
+    mixed = "".join(separator + f"[{part[0]}{part[0].upper()}]{part[1:]}" for part in rest)
+    upper = separator.join(part.upper() for part in parts)
+    start = f"(?:(?:^|[^A-Za-z]){first[0]}|{first[0].upper()})"
+    return f"{start}{first[1:]}{mixed}(?:$|[^a-z])|(?:^|[^A-Z]){upper}(?:$|[^A-Za-z])"
+
+
+def _secret(found: re.Match[str], groups: bool) -> str:
+    text = found.group()
+    if not groups:
+        return text
+    before = len(found.group(1) or "")
+    after = len(found.group(2) or "") if found.re.groups > 1 else 0
+    return text[before : len(text) - after]
