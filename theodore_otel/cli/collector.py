@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from theodore_otel import paths
 from theodore_otel.cli._io import file_option, format_option, note, print_json, print_table
 from theodore_otel.otelcol import COLLECTOR_VERSION, binary, find
 
@@ -78,5 +79,8 @@ def run(config_file: Path, profile: str | None) -> None:
     """Render FILE's collector configuration and run it in the foreground, in place of this process."""
     from theodore_otel.otelcol import launch
 
-    prepared = launch.prepare(config_file, profile, note, folder="run")
-    os.execve(prepared.binary, prepared.command, prepared.environment)  # noqa: S606 - no shell is wanted
+    prepared = launch.prepare(config_file, profile, note)
+    rendered = paths.home() / "run" / "collector.yaml"
+    prepared.write(rendered)
+    words = prepared.command(rendered)
+    os.execve(words[0], words, prepared.environment)  # noqa: S606 - no shell is wanted

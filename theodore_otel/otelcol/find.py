@@ -60,7 +60,15 @@ def install(
         # Whoever held the lock may have put it there.
         if cached := _built() if only_build else cached_binary():
             return cached
+        _sweep()
         return _get(wanted, note, only_build, limit)
+
+
+def _sweep() -> None:
+    """Remove what an install that was killed left behind; only the holder of the lock may do that."""
+    for pattern in ("*/.download-*", "*/.build-*"):
+        for left in places.collectors().glob(pattern):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _built() -> Path | None:

@@ -1,0 +1,151 @@
+"""`theodore-otel stack`: the collector in the background, on this machine."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from theodore_otel.cli._io import DEFAULT_FILE, format_option, note, print_json, print_table
+from theodore_otel.errors import InputError
+
+if TYPE_CHECKING:
+    from theodore_otel.otelcol.supervise import Status
+
+_EXIT = {"running": 0, "unhealthy": 1, "down": 3}
+
+
+@click.group()
+def command() -> None:
+    """Run the local stack in the background."""
+
+
+@command.command()
+@click.option(
+    "-c",
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=f"The configuration file; {DEFAULT_FILE} when it exists, else the defaults of profile local.",
+)
+@click.option("--profile", metavar="NAME", help="Use this profile instead of the file's.")
+def up(config_file: Path | None, profile: str | None) -> None:
+    """Start the collector, or start it anew when its configuration has changed, and wait until it is well."""
+    from theodore_otel.otelcol import launch, supervise
+
+    file = config_file or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+    prepared = launch.prepare(file, profile, note)
+    status = supervise.up(prepared, note)
+    note(f"the collector is up; its log: {supervise.log_file()}")
+    print_table(("endpoint", "address"), _endpoints(status))
+
+
+@command.command()
+def down() -> None:
+    """Stop the collector; what waits in its queues on disk is kept."""
+    from theodore_otel.otelcol import supervise
+
+    note("the collector has stopped" if supervise.down(note) else "nothing was running")
+
+
+@command.command()
+@format_option("table", "json")
+@click.pass_context
+def ps(ctx: click.Context, output_format: str) -> None:
+    """Show what runs. Exit code 0: all is well, 1: it runs but is not well, 3: it is down."""
+    from theodore_otel.otelcol import supervise
+
+    status = supervise.status()
+    if output_format == "json":
+        print_json([_as_json(status)])
+    else:
+        record = status.record
+        row = ("collector", status.state, record and record.pid, record and _since(record.started_at))
+        print_table(("name", "state", "pid", "since"), [row])
+    ctx.exit(_EXIT[status.state])
+
+
+@command.command()
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is added, until Ctrl-C.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), default=100, show_default=True, help="Lines to begin with.")
+def logs(follow: bool, lines: int) -> None:
+    """Print what the collector said."""
+    from theodore_otel.otelcol import supervise
+
+    try:
+        with supervise.log_file().open(encoding="utf-8", errors="replace") as log:
+            for line in log.readlines()[-lines:] if lines else _skip(log):
+                click.echo(_readable(line))
+            for line in _added(log) if follow else ():
+                click.echo(_readable(line))
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename}: there is no log yet: theodore-otel stack up") from error
+    except KeyboardInterrupt:
+        return
+
+
+def _endpoints(status: Status) -> list[tuple[str, str]]:
+    names = {
+        "grpc": "OTLP gRPC",
+        "http": "OTLP HTTP",
+        "health": "health",
+        "telemetry": "collector's own metrics",
+        "metrics": "Theodore's metrics",
+    }
+    schemes = {"grpc": "", "http": "http://", "health": "http://"}
+    endpoints = status.record.endpoints if status.record else {}
+    paths = {"telemetry": "/metrics", "metrics": "/metrics"}
+    return [(names[n], f"{schemes.get(n, 'http://')}{address}{paths.get(n, '')}") for n, address in endpoints.items()]
+
+
+def _as_json(status: Status) -> dict[str, Any]:
+    record = status.record
+    return {
+        "name": "collector",
+        "state": status.state,
+        "pid": record.pid if record else None,
+        "since": _since(record.started_at) if record else None,
+        "endpoints": record.endpoints if record else {},
+    }
+
+
+def _since(started_at: float) -> str:
+    return datetime.datetime.fromtimestamp(started_at, tz=datetime.UTC).isoformat(timespec="seconds")
+
+
+def _readable(line: str) -> str:
+    """Return a JSON log line as time, level, message and fields; any other line as it is."""
+    try:
+        said = json.loads(line)
+        head = f"{said.pop('ts')} {said.pop('level').upper():5} {said.pop('msg')}"
+    except (ValueError, KeyError, AttributeError):
+        return line.rstrip("\n")
+    for noise in ("caller", "resource", "stacktrace"):
+        said.pop(noise, None)
+    return " ".join([head, *(f"{key}={_value(value)}" for key, value in said.items())])
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) and " " not in value else json.dumps(value, ensure_ascii=False)
+
+
+def _skip(log: TextIO) -> tuple[()]:
+    log.seek(0, 2)
+    return ()
+
+
+def _added(log: TextIO) -> Iterator[str]:
+    rest = ""
+    while True:
+        rest += log.readline()
+        if rest.endswith("\n"):
+            yield rest
+            rest = ""
+        else:
+            time.sleep(0.2)
