@@ -36,10 +36,12 @@ lint: setup  ## Check style, types, and that generated files are current.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m theodore_otel.conventions.generate --check
+	@$(BIN)/python -m theodore_otel.render.defaults --check
 	@$(BIN)/theodore-otel render -c deploy/local/theodore-otel.yaml --check
 
 render: setup  ## Write the generated files again.
 	@$(BIN)/python -m theodore_otel.conventions.generate
+	@$(BIN)/python -m theodore_otel.render.defaults
 	@$(BIN)/theodore-otel render -c deploy/local/theodore-otel.yaml
 
 bench: collector  ## Measure ratios against peers in the same run.

@@ -12,9 +12,9 @@ from theodore_otel import paths
 from theodore_otel.config.model import Config
 from theodore_otel.conventions.registry import metrics
 from theodore_otel.errors import InputError
-from theodore_otel.redaction import presets
 from theodore_otel.render.extra import with_extra
 from theodore_otel.render.filters import FILTERS, quoted
+from theodore_otel.render.rules import redaction_rules
 
 # The id an exporter has in the collector, by type of destination; {name} and {signal} are filled in.
 _EXPORTERS = {
@@ -35,19 +35,13 @@ def render_collector(config: Config, header: str) -> str:
     Raises:
         InputError: when `collector.extra` would change what protects tenants or secrets.
     """
-    rules = presets.load(
-        disable=config.redaction.disable_presets,
-        extra_keys=config.redaction.extra_keys,
-        except_keys=config.redaction.except_keys,
-        extra_values=config.redaction.extra_values,
-    )
     text = (
         environment()
         .get_template("collector/collector.yaml.j2")
         .render(
             header=header,
             config=config,
-            rules=rules,
+            rules=redaction_rules(config),
             metrics=metrics(),
             exporters=_exporters(config),
             queue_directory=_place(config.collector.queue.directory, "queue"),

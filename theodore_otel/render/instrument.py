@@ -6,18 +6,11 @@ import json
 from typing import Any
 
 from theodore_otel.config.model import Config
-from theodore_otel.redaction import presets
+from theodore_otel.render.rules import redaction_rules
 
 
 def render_instrument(config: Config) -> str:
     """Return instrument.json. It holds no secret: the credential comes from the environment."""
-    redaction = config.redaction
-    rules = presets.load(
-        disable=redaction.disable_presets,
-        extra_keys=redaction.extra_keys,
-        except_keys=redaction.except_keys,
-        extra_values=redaction.extra_values,
-    )
     own = config.instrument
     scheme = "https" if config.collector.tls and config.collector.tls.enabled else "http"
     settings: dict[str, Any] = {
@@ -29,7 +22,7 @@ def render_instrument(config: Config) -> str:
         "user_header": own.user_header,
         "propagate_to": own.propagate_to,
         "logging": {"level": config.logging.level, "components": config.logging.components},
-        "redaction": rules.for_process(),
+        "redaction": redaction_rules(config).settings(),
         "exit_budget": own.exit_budget.total_seconds(),
         "watch": own.watch.model_dump(exclude_none=True),
         "model_apis": [api.model_dump() for api in own.model_apis],
