@@ -6,32 +6,15 @@ An answer that the program asked for as a stream is never read here; its call ha
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
-from types import ModuleType
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import wrapt
 
 from theodore_otel.instrument.model_api import ModelApis, ModelCall
-from theodore_otel.instrument.operation import quietly
 
 _Args = tuple[Any, ...]
 _Kwargs = dict[str, Any]
-
-
-def install(apis: ModelApis) -> None:
-    """Register the patches; each client is touched when it is imported, at once when it is already."""
-    for module, patch in (
-        ("requests", _patch_requests),
-        ("httpx", _patch_httpx),
-        ("aiohttp", _patch_aiohttp),
-        ("urllib3", _patch_urllib3),
-    ):
-        wrapt.register_post_import_hook(_on_import(patch, apis), module)
-
-
-def _on_import(patch: Callable[[ModelApis], None], apis: ModelApis) -> Callable[[ModuleType], None]:
-    return quietly(lambda _: patch(apis))
 
 
 def _patch_requests(apis: ModelApis) -> None:
@@ -146,3 +129,12 @@ def _without_usual_port(url: str) -> str:
     port = {"https": ":443", "http": ":80"}.get(scheme, "")
     host, slash, path = rest.partition("/")
     return f"{scheme}://{host.removesuffix(port)}{slash}{path}"
+
+
+PATCHES: Final[Mapping[str, Callable[[ModelApis], None]]] = {
+    "requests": _patch_requests,
+    "httpx": _patch_httpx,
+    "aiohttp": _patch_aiohttp,
+    "urllib3": _patch_urllib3,
+}
+"""What patches each client, by its module."""

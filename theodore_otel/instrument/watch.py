@@ -1,35 +1,28 @@
 """Watched functions: the configuration names functions of the application, and each becomes a span.
 
-A function is wrapped when its module is imported, so naming one imports nothing. What cannot be found is told in one
-line and disturbs nothing.
+A function is wrapped when its module is imported, so naming one imports nothing, neither of the application nor, until
+then, of ours. What cannot be found is told in one line and disturbs nothing.
 """
 
 from __future__ import annotations
 
-import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from importlib.machinery import PathFinder
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from types import ModuleType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import wrapt
-from opentelemetry import trace
-from opentelemetry.trace import TracerProvider
-
-from theodore_otel.instrument import model_clients
-from theodore_otel.instrument.cost import Prices
-from theodore_otel.instrument.kinds import KINDS, Kind
-from theodore_otel.instrument.model_api import ModelApis
-from theodore_otel.instrument.operation import Tools, Watched
-from theodore_otel.instrument.readers import Parameters
 from theodore_otel.instrument.say import say
-from theodore_otel.instrument.scrub import Scrubber
-from theodore_otel.instrument.texts import Redact
-from theodore_otel.instrument.wrapping import wrapper
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
+    from theodore_otel.instrument.patching import Patcher
 
 Report = Callable[[str], None]
+
+CLIENTS: Final = ("requests", "httpx", "aiohttp", "urllib3")
+"""HTTP clients whose model calls are recognised."""
 
 
 class WatchSettings(Protocol):
@@ -53,72 +46,77 @@ class WatchSettings(Protocol):
 
 
 def install(settings: WatchSettings, tracer_provider: TracerProvider | None = None, report: Report = say) -> None:
-    """Wrap what the settings name, now or when its module is imported. Never raises.
-
-    Call it after the instrumentations of HTTP clients are registered: what is wrapped last is asked first, and a
-    recognised model call then replaces the HTTP span instead of changing it.
+    """Wrap what the settings name, now or when its module is imported. Never raises; `report` is told one line for
+    each function that cannot be watched. The instrumentations of HTTP clients may come before or after.
     """
-    tracer = trace.get_tracer("theodore_otel.watch", tracer_provider=tracer_provider)
-    tools = Tools(tracer, Prices(settings.prices, report), _redactor(settings.redaction))
-    for name, kind in KINDS.items():
-        for entry in settings.watch.get(name) or ():
-            _guarded(report, f"cannot watch {entry!r}", partial(_watch, kind, entry, tools, report))
-    if settings.model_apis:
-        model_clients.install(ModelApis(settings.model_apis, tools, report))
+    Installation(settings, tracer_provider, report).run()
 
 
-def _watch(kind: Kind, entry: Mapping[str, Any], tools: Tools, report: Report) -> None:
-    target = str(entry["function"])
-    module_name, _, path = target.partition(":")
-    _look_for(module_name, target, report)
+class Installation:
+    """One application of the settings to this process."""
 
-    def wrap(module: ModuleType) -> None:
-        _guarded(report, f"cannot watch {target}", partial(_wrap, module, path, kind, entry, tools))
+    def __init__(self, settings: WatchSettings, tracer_provider: TracerProvider | None, report: Report) -> None:
+        """Nothing is wrapped before `run`."""
+        self._settings = settings
+        self._tracer_provider = tracer_provider
+        self._report = report
 
-    wrapt.register_post_import_hook(wrap, module_name)
+    def run(self) -> None:
+        """Wrap everything, or register it to be wrapped on import."""
+        for kind, entries in self._settings.watch.items():
+            for entry in entries or ():
+                self._guarded(f"cannot watch {entry!r}", partial(self._watch, kind, entry))
+        if self._settings.model_apis:
+            for client in CLIENTS:
+                _on_import(
+                    client, lambda module: self._guarded(f"cannot watch {module.__name__}", self._client(module))
+                )
+
+    @cached_property
+    def _patcher(self) -> Patcher:
+        from theodore_otel.instrument.patching import Patcher
+
+        return Patcher(self._settings, self._tracer_provider, self._report)
+
+    def _watch(self, kind: str, entry: Mapping[str, Any]) -> None:
+        target = str(entry["function"])
+        module_name, _, path = target.partition(":")
+
+        def wrap(module: ModuleType) -> None:
+            self._guarded(f"cannot watch {target}", lambda: self._patcher.function(module, path, kind, entry))
+
+        for package, child in _steps(module_name):
+            _on_import(package, partial(self._look_for, child, target))
+        _on_import(module_name, wrap)
+
+    def _look_for(self, child: str, target: str, package: ModuleType) -> None:
+        """Tell of a module that does not exist as soon as the package it should be in is imported."""
+        from importlib.machinery import PathFinder
+
+        path = getattr(package, "__path__", None)
+        if child not in sys.modules and (path is None or PathFinder.find_spec(child, path) is None):
+            self._report(f"cannot watch {target}: there is no module {child}")
+
+    def _client(self, module: ModuleType) -> Callable[[], None]:
+        return lambda: self._patcher.client(module.__name__)
+
+    def _guarded(self, what: str, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except LookupError as error:
+            self._report(f"{what}: {error}")
+        except Exception as error:  # noqa: BLE001 - the application starts whatever the configuration says
+            self._report(f"{what}: {type(error).__name__}: {error}")
 
 
-def _look_for(module_name: str, target: str, report: Report) -> None:
-    """Tell of a module that does not exist as soon as the package it should be in is imported."""
+def _steps(module_name: str) -> Iterator[tuple[str, str]]:
+    """Give every package on the way to a module with what should be in it."""
     parts = module_name.split(".")
     for length in range(1, len(parts)):
-        package, child = ".".join(parts[:length]), ".".join(parts[: length + 1])
-
-        def check(module: ModuleType, child: str = child) -> None:
-            if child not in sys.modules and PathFinder.find_spec(child, getattr(module, "__path__", None)) is None:
-                report(f"cannot watch {target}: there is no module {child}")
-
-        wrapt.register_post_import_hook(check, package)
+        yield ".".join(parts[:length]), ".".join(parts[: length + 1])
 
 
-def _wrap(module: ModuleType, path: str, kind: Kind, entry: Mapping[str, Any], tools: Tools) -> None:
-    try:
-        parent, attribute, original = wrapt.resolve_path(module, path)
-    except AttributeError as error:
-        raise LookupError(f"there is no {path} in module {module.__name__}") from error
-    function = inspect.unwrap(getattr(original, "__func__", original))
-    if not inspect.isroutine(function):
-        raise LookupError(f"{path} in module {module.__name__} is a {type(original).__name__}, not a function")
-    bound = inspect.isclass(parent) and not isinstance(original, staticmethod)
-    watched = Watched(kind, entry, attribute, Parameters.of(function, bound=bound), tools)
-    runs_as = getattr(original, "__func__", original)
-    wrapt.apply_patch(parent, attribute, wrapt.FunctionWrapper(original, wrapper(watched, runs_as)))
+def _on_import(module_name: str, action: Callable[[ModuleType], None]) -> None:
+    import wrapt
 
-
-def _redactor(redaction: Mapping[str, Any]) -> Redact:
-    scrubber = Scrubber(redaction)
-
-    def redact(text: str) -> str:
-        try:
-            return scrubber.text(text)
-        except ImportError:
-            return text
-
-    return redact
-
-
-def _guarded(report: Report, what: str, action: Callable[[], None]) -> None:
-    try:
-        action()
-    except Exception as error:  # noqa: BLE001 - the application starts whatever the configuration says
-        report(f"{what}: {error}" if isinstance(error, LookupError) else f"{what}: {type(error).__name__}: {error}")
+    wrapt.register_post_import_hook(action, module_name)

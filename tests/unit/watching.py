@@ -1,0 +1,82 @@
+"""Helpers of the tests of watched functions: a small application on the path, and the spans it makes."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from theodore_otel.instrument import watch
+from theodore_otel.instrument.processors import EntrySpanProcessor
+
+_numbers = itertools.count()
+
+
+@dataclass
+class Settings:
+    """The part of the process's settings that watching needs."""
+
+    watch: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    model_apis: list[dict[str, Any]] = field(default_factory=list)
+    prices: dict[str, dict[str, float]] = field(default_factory=dict)
+    redaction: dict[str, Any] = field(default_factory=dict)
+
+
+class Observed:
+    """What was reported and which spans ended."""
+
+    def __init__(self) -> None:
+        self.reports: list[str] = []
+        self.provider = TracerProvider()
+        self._exporter = InMemorySpanExporter()
+        self.provider.add_span_processor(EntrySpanProcessor())
+        self.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+        self.tracer = self.provider.get_tracer("test")
+
+    def install(self, settings: Settings) -> None:
+        watch.install(settings, self.provider, self.reports.append)
+
+    @property
+    def spans(self) -> list[ReadableSpan]:
+        return list(self._exporter.get_finished_spans())
+
+    def span(self, name: str) -> ReadableSpan:
+        (found,) = [span for span in self.spans if span.name == name]
+        return found
+
+    def only(self) -> ReadableSpan:
+        (found,) = self.spans
+        return found
+
+
+def attributes(span: ReadableSpan) -> dict[str, Any]:
+    return dict(span.attributes or {})
+
+
+@contextmanager
+def application(folder: Path, source: str) -> Iterator[str]:
+    """Put a module with this source on the path, under a name of its own, and give the name."""
+    name = f"watched_app_{next(_numbers)}"
+    (folder / f"{name}.py").write_text(textwrap.dedent(source), encoding="utf-8")
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        yield name
+    finally:
+        sys.path.remove(str(folder))
+        sys.modules.pop(name, None)
+
+
+def load(name: str) -> ModuleType:
+    return importlib.import_module(name)
