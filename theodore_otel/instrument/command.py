@@ -53,14 +53,20 @@ class CommandSpan:
         span, self._span = self._span, None
         if span is None:
             return
-        code = self._exit_code or 0
-        failed = entry.failed(span) or code != 0
-        span.set_attribute("process.exit.code", code)
-        span.set_attribute(names.SUCCESS, not failed)
-        if code != 0 and not entry.failed(span):
-            span.set_status(Status(StatusCode.ERROR, f"exit code {code}"))
+        if self._running:
+            span.set_attribute(names.SUCCESS, False)
+            span.set_status(Status(StatusCode.ERROR, "terminated by a signal"))
+        else:
+            self._set_outcome(span, self._exit_code or 0)
         span.end(self._ended_at)
         self._exit_code = self._ended_at = None
+
+    def _set_outcome(self, span: trace.Span, code: int) -> None:
+        known = entry.failed(span)
+        span.set_attribute("process.exit.code", code)
+        span.set_attribute(names.SUCCESS, code == 0 and not known)
+        if code != 0 and not known:
+            span.set_status(Status(StatusCode.ERROR, f"exit code {code}"))
 
     def abandon(self) -> None:
         """Drop the span: what runs now is a server, and its requests have roots of their own."""

@@ -9,7 +9,7 @@ current, the application itself called `inject`, for a carrier of its own such a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from opentelemetry import baggage
@@ -30,7 +30,8 @@ from theodore_otel.conventions import names
 from theodore_otel.instrument import context as process_context
 from theodore_otel.instrument.settings import Settings
 
-_LONGEST_ID = 128
+_LONGEST_ID: Final = 128
+_TRACE_HEADERS: Final = frozenset({"traceparent", "tracestate", "baggage"})
 
 
 class CorrelationPropagator(TextMapPropagator):
@@ -111,14 +112,14 @@ class GuardedPropagator(TextMapPropagator):
         return host in self._allowed or any(host.endswith(name) for name in self._allowed if name.startswith("."))
 
     def strip(self, carrier: Any, context: Context | None = None) -> None:
-        """Remove from headers what `inject` would have written, and leave what the application set itself."""
+        """Remove what an earlier hop wrote: trace headers always, others only with the value we would have written,
+        because the application may use a header of that name for its own purposes.
+        """
         written: dict[str, str] = {}
         self._inner.inject(written, context)
         ours = {name.lower(): value for name, value in written.items()}
-        trace = format(get_current_span(context).get_span_context().trace_id, "032x")
-        for name in [n for n in _names(carrier) if n.lower() in ours]:
-            value = str(carrier[name])
-            if value == ours[name.lower()] or trace in value:
+        for name in [str(name) for name in carrier]:
+            if name.lower() in _TRACE_HEADERS or str(carrier[name]) == ours.get(name.lower()):
                 del carrier[name]
 
     @property
@@ -156,7 +157,3 @@ def _first(getter: Getter[CarrierT], carrier: CarrierT, header: str) -> str | No
     values = getter.get(carrier, header) or getter.get(carrier, header.lower())
     value = values[0].strip() if values else ""
     return value if value and len(value) <= _LONGEST_ID and value.isprintable() else None
-
-
-def _names(carrier: Any) -> list[str]:
-    return [str(name) for name in carrier] if hasattr(carrier, "__iter__") else []

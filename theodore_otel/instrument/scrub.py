@@ -20,6 +20,9 @@ class Matcher(Protocol):
     def text(self, value: str, /) -> str:
         """Return the text with every secret in it masked."""
 
+    def url(self, url: str, /) -> str:
+        """Return a URL without user, password, query and fragment, masked."""
+
     def key(self, name: str, /) -> bool:
         """Say whether the value of a key of this name is a secret."""
 
@@ -65,7 +68,7 @@ class Scrubber:
             elif secret and equals:
                 masked.append(f"{name}={self._mask}")
             else:
-                masked.append(matcher.text(clean_url(argument) if "://" in argument else argument))
+                masked.append(matcher.url(argument) if "://" in argument else matcher.text(argument))
             secret_follows = secret and not equals
         return masked
 
@@ -86,7 +89,7 @@ class Scrubber:
             if attribute.key in _QUERY_KEYS and attribute.value.string_value:
                 attribute.value.string_value = self._mask
             elif kind == "string_value" and attribute.key in _URL_KEYS:
-                attribute.value.string_value = matcher.text(clean_url(attribute.value.string_value))
+                attribute.value.string_value = matcher.url(attribute.value.string_value)
             elif matcher.key(attribute.key):
                 attribute.value.string_value = self._mask
             elif kind == "array_value" and attribute.key == "process.command_args":
@@ -110,7 +113,7 @@ class Scrubber:
 
     def _load(self) -> Matcher:
         if self._matcher is None:
-            self._matcher = _matcher_or_none(self._redaction)
+            self._matcher = _matcher(self._redaction)
         return self._matcher
 
 
@@ -128,26 +131,3 @@ def _matcher(redaction: Mapping[str, Any]) -> Matcher:
 
     build: Callable[[Mapping[str, Any]], Matcher] = RealMatcher
     return build(redaction)
-
-
-def _matcher_or_none(redaction: Mapping[str, Any]) -> Matcher:
-    """Guarded until the redaction room has its matcher."""
-    try:
-        return _matcher(redaction)
-    except ImportError:
-        return _KeysOnly(redaction.get("keys", _KEYS))
-
-
-_KEYS: Final = ("password", "token", "key", "secret", "api_key", "authorization", "credential", "auth", "session_id")
-
-
-class _KeysOnly:
-    def __init__(self, keys: Iterable[str]) -> None:
-        self._keys = frozenset(keys)
-
-    def text(self, value: str, /) -> str:
-        return value
-
-    def key(self, name: str, /) -> bool:
-        name = name.lower().replace("-", "_")
-        return name in self._keys or name.rpartition(".")[2] in self._keys

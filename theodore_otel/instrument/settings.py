@@ -76,8 +76,18 @@ def load(environ: Mapping[str, str] = os.environ) -> tuple[Settings, list[str]]:
     """Return the settings and what is to be told about them. Never raises: a wrong value keeps its default."""
     complaints: list[str] = []
     document = _read(environ, complaints)
+    if "redaction" not in document:
+        document = {**document, "redaction": _packaged().get("redaction")}  # left out is not switched off
     settings = _from_document(document, complaints)
     return _from_environment(settings, environ, complaints), complaints
+
+
+def _packaged() -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = json.loads(_DEFAULT_FILE.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document
 
 
 def _read(environ: Mapping[str, str], complaints: list[str]) -> dict[str, Any]:

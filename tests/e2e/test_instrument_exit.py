@@ -1,0 +1,155 @@
+"""The end of a program is bounded whatever the collector does, and one line says what was not delivered."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from support.receiver import Receiver, attributes, environment, receiving, run
+
+PROGRAM = """
+import logging, click
+from opentelemetry import metrics
+@click.command()
+def work():
+    metrics.get_meter("app").create_counter("count").add(1)
+    logging.getLogger("a").info("one")
+    click.echo("done")
+work()
+"""
+
+SERVICE = """
+import logging, signal, sys, time
+logging.getLogger("a").info("serving")
+mode = sys.argv[1]
+if mode == "handler":
+    signal.signal(signal.SIGTERM, lambda *a: sys.exit(7))
+if mode == "default":
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+if mode == "restored":
+    previous = signal.signal(signal.SIGTERM, lambda *a: None)
+    assert previous == signal.SIG_DFL, previous
+    signal.signal(signal.SIGTERM, previous)
+print("ready", flush=True)
+while True:
+    time.sleep(0.05)
+"""
+
+
+def _lines(text: bytes) -> list[str]:
+    return [line for line in text.decode().splitlines() if line.startswith("theodore-otel: ")]
+
+
+def _work(url: str, folder: Path, extra: dict[str, str] | None = None) -> tuple[list[str], float]:
+    (folder / "program.py").write_text(PROGRAM)
+    ended = run([sys.executable, "program.py"], environment(url, extra), folder, instrumented=True)
+    assert (ended.code, ended.out) == (0, b"done\n")
+    lines = _lines(ended.err)
+    assert ended.err.decode().splitlines() == lines
+    return lines, ended.seconds
+
+
+def test_nothing_is_said_when_all_is_delivered(tmp_path: Path) -> None:
+    with receiving() as receiver:
+        assert _work(receiver.url, tmp_path)[0] == []
+        assert [metric.name for metric in receiver.metrics()] == ["count"]
+
+
+def test_a_dead_collector_is_one_line(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (line,) = _work(f"http://127.0.0.1:{port}", tmp_path)[0]
+    assert line == (
+        f"theodore-otel: not delivered to http://127.0.0.1:{port}: 1 span, 1 log record, 1 metric (connection refused)"
+    )
+
+
+def test_a_hanging_collector_is_one_line_and_holds_nobody_up(tmp_path: Path) -> None:
+    with receiving(hang=30) as receiver:
+        (line,), seconds = _work(receiver.url, tmp_path)
+    assert "1 span, 1 log record, 1 metric (no answer" in line
+    assert seconds < 10  # the collector would have taken 30 for each signal
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (401, "HTTP 401: the collector does not accept the credential"),
+        (503, "HTTP 503 Service Unavailable"),
+        (400, "HTTP 400 Bad Request"),
+    ],
+)
+def test_a_refusal_is_one_line_with_its_reason(tmp_path: Path, status: int, reason: str) -> None:
+    with receiving(status=status) as receiver:
+        (line,), _ = _work(receiver.url, tmp_path, {"THEODORE_OTEL_CREDENTIAL": "acme.1:hidden-token"})
+    assert line.endswith(f"1 span, 1 log record, 1 metric ({reason})")
+    assert "hidden-token" not in line
+
+
+@pytest.mark.parametrize("endpoint", ["nonsense", "ftp://x", "http://no-such-host.invalid:4318", "http://[bad"])
+def test_an_endpoint_that_cannot_be_used_is_one_line(tmp_path: Path, endpoint: str) -> None:
+    (line,), _ = _work(endpoint, tmp_path)
+    assert "not delivered" in line
+
+
+def test_what_a_collector_refused_for_a_while_arrives_later(tmp_path: Path) -> None:
+    program = PROGRAM.replace("\nwork()", "\nwork(standalone_mode=False)\nimport time\ntime.sleep(3.5)")
+    (tmp_path / "program.py").write_text(program)
+    with receiving(status=503) as receiver:
+        process = subprocess.Popen(
+            [str(Path(sys.executable).parent / "opentelemetry-instrument"), sys.executable, "program.py"],
+            env=environment(receiver.url),
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        time.sleep(2.0)
+        receiver.status = 200
+        out, err = process.communicate(timeout=30)
+        assert (out, err) == (b"done\n", b"")
+        assert receiver.bodies() == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "code"), [("default", -signal.SIGTERM), ("handler", 7), ("restored", -signal.SIGTERM)]
+)
+def test_a_terminated_service_delivers_and_ends_as_before(tmp_path: Path, mode: str, code: int) -> None:
+    (tmp_path / "program.py").write_text(SERVICE)
+    for instrumented in (False, True):
+        with receiving() as receiver:
+            assert _terminated(receiver, tmp_path, mode, instrumented=instrumented) == (code, b"")
+            assert receiver.bodies() == (["serving"] if instrumented else [])
+
+
+def _terminated(receiver: Receiver, folder: Path, mode: str, *, instrumented: bool) -> tuple[int, bytes]:
+    wrapper = [str(Path(sys.executable).parent / "opentelemetry-instrument")] if instrumented else []
+    with subprocess.Popen(
+        [*wrapper, sys.executable, "program.py", mode],
+        env=environment(receiver.url),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.terminate()
+        _, err = process.communicate(timeout=30)
+        return process.returncode, err
+
+
+def test_what_runs_when_the_program_is_terminated_is_a_failed_command(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "import click, time\n@click.command()\n@click.argument('mode')\ndef work(mode):\n"
+        "    print('ready', flush=True)\n    time.sleep(30)\nwork()\n"
+    )
+    with receiving() as receiver:
+        assert _terminated(receiver, tmp_path, "default", instrumented=True) == (-signal.SIGTERM, b"")
+        (span,) = receiver.spans()
+        assert attributes(span)["theodore.success"] is False
+        assert span.status.message == "terminated by a signal"
