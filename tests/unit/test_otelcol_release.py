@@ -104,7 +104,7 @@ def test_a_good_download_becomes_an_executable_and_leaves_nothing_else(server: S
 
 def test_a_wrong_checksum_is_refused(server: Server, tmp_path: Path) -> None:
     server.files[NAME] = archive()
-    with pytest.raises(DownError, match="wrong checksum: expected sha256 [0-9a-f]{64}, got [0-9a-f]{64}"):
+    with pytest.raises(DownError, match=r"wrong checksum: expected sha256 [0-9a-f]{64}, got [0-9a-f]{64}"):
         fetch(wanted(server, b"something else"), tmp_path / "otelcol")
     assert_nothing_left(tmp_path)
 
@@ -127,7 +127,7 @@ def test_a_missing_file_is_told_with_its_address(server: Server, tmp_path: Path)
 def test_a_server_that_says_nothing_is_given_up(server: Server, tmp_path: Path) -> None:
     server.files[NAME] = archive()
     server.silent.clear()
-    with pytest.raises(DownError, match="no answer within 0.3 s"):
+    with pytest.raises(DownError, match=r"no answer within 0.3 s"):
         fetch(wanted(server, archive()), tmp_path / "otelcol", limit=0.3)
     assert_nothing_left(tmp_path)
 
@@ -136,7 +136,7 @@ def test_a_server_that_stalls_halfway_is_given_up(server: Server, tmp_path: Path
     server.files[NAME] = archive()
     server.silent_after = 10
     server.silent.clear()
-    with pytest.raises(DownError, match="stopped sending for 0.3 s"):
+    with pytest.raises(DownError, match=r"stopped sending for 0.3 s"):
         fetch(wanted(server, archive()), tmp_path / "otelcol", limit=0.3)
     assert_nothing_left(tmp_path)
 
@@ -145,12 +145,12 @@ def test_nobody_listening_is_told(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(DownError, match="cannot be reached: .*refused"):
+        with pytest.raises(DownError, match=r"cannot be reached: .*refused"):
             fetch(release.release(url), tmp_path / "otelcol")
 
 
 def test_a_host_without_an_address_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DownError, match="cannot be reached|no answer within"):
+    with pytest.raises(DownError, match=r"cannot be reached|no answer within"):
         fetch(release.release("http://releases.invalid/v"), tmp_path / "otelcol", limit=3)
 
 
@@ -161,14 +161,14 @@ def test_another_platform_is_checked_against_the_releases_own_checksums(server: 
     fetch(wanted(server, archive()), tmp_path / "otelcol", system="linux_arm64")
     assert (tmp_path / "otelcol").read_bytes() == BINARY
     server.files[CHECKSUMS] = f"{'0' * 64}  {other}\n".encode()
-    with pytest.raises(DownError, match="wrong checksum"):
+    with pytest.raises(DownError, match=r"wrong checksum"):
         fetch(wanted(server, archive()), tmp_path / "again", system="linux_arm64")
     assert not (tmp_path / "again").exists()
 
 
 def test_a_platform_the_release_does_not_name_is_refused(server: Server, tmp_path: Path) -> None:
     server.files[CHECKSUMS] = f"{'0' * 64}  {NAME}\n".encode()
-    with pytest.raises(DownError, match="no checksum for otelcol-contrib_0.142.0_plan9_mips.tar.gz"):
+    with pytest.raises(DownError, match=r"no checksum for otelcol-contrib_0.142.0_plan9_mips.tar.gz"):
         fetch(wanted(server, archive()), tmp_path / "otelcol", system="plan9_mips")
 
 
@@ -201,5 +201,5 @@ def test_the_address_comes_from_option_then_variable_then_the_pinned_one(monkeyp
 
 @pytest.mark.parametrize("address", ["file:///etc/passwd", "ftp://x/y", "mirror.example"])
 def test_an_address_that_is_not_http_is_refused(address: str) -> None:
-    with pytest.raises(InputError, match="expected http://... or https://..., got"):
+    with pytest.raises(InputError, match=r"expected http://... or https://..., got"):
         release.release(address)
