@@ -1,0 +1,145 @@
+"""The command line: one clear message and exit code 2 for bad input, results on stdout, notes on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOOL = Path(sys.executable).parent / "theodore-otel"
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    settings = {"THEODORE_OTEL_HOME": str(cwd / "home"), **environment}
+    return subprocess.run(
+        [TOOL, *arguments], cwd=cwd, env={**os.environ, **settings}, capture_output=True, text=True, check=False
+    )
+
+
+BAD = {
+    "a missing file": (None, ["render"], "theodore-otel.yaml: no such file"),
+    "wrong YAML": ("a: [", ["render"], "theodore-otel.yaml:1: this is not valid YAML"),
+    "a misspelt key": ("servce: {}", ["render"], "theodore-otel.yaml:1: servce: unknown key; did you mean 'service'?"),
+    "a wrong type": ("service: {name: 5}", ["render"], "service.name: expected a string, got the number 5"),
+    "out of range": ("tracing: {sampling: {rate: 7}}", ["validate"], "tracing.sampling.rate: expected less than"),
+    "an unknown profile": ("profile: loca", ["stack", "up"], "did you mean 'local'?"),
+    "an unknown profile option": ("", ["render", "--profile", "loca"], "did you mean 'local'?"),
+    "an unknown destination": ("destinations: {x: {type: jaegr}}", ["render"], "destinations.x: type: expected one of"),
+    "a bad tenant id": ("tenants: {list: {A-B: {}}}", ["render"], "tenants.list.A-B: expected text of the form"),
+    "a bad tenant to add": ("", ["tenant", "add", "A-B"], "expected a tenant id"),
+    "an unwritable folder": ("", ["render", "-o", "/proc/none"], "/proc/none: cannot be written"),
+    "a secret in clear": (
+        "destinations: {d: {type: datadog, api_key: abcdef0123}}", ["render"],
+        "destinations.d.api_key: expected a reference such as {env: NAME}",
+    ),
+    "an unknown target": ("", ["render", "helm"], "unknown render target 'helm'"),
+    "an unknown preset": ("redaction: {disable_presets: [emial]}", ["render"], "emial"),
+    "a bad pattern": ("redaction: {extra_values: {x: '('}}", ["render"], "redaction.extra_values"),
+    "an unknown command": ("", ["rendr"], "Did you mean 'render'?"),
+    "an unknown key to explain": ("", ["config", "explain", "tracing.smpling"], "did you mean 'tracing.sampling'?"),
+    "a file that is there": ("", ["init"], "theodore-otel.yaml: exists already"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "arguments", "expected"), BAD.values(), ids=BAD)
+def test_bad_input_ends_with_one_clear_message_and_nothing_written(tmp_path, text, arguments, expected):
+    if text is not None:
+        (tmp_path / "theodore-otel.yaml").write_text(text)
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "abcdef0123" not in done.stdout + done.stderr
+    assert done.stdout == ""
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "home") == (
+        [] if text is None else ["theodore-otel.yaml"]
+    )
+
+
+def test_the_sample_can_be_written_checked_and_rendered(tmp_path):
+    assert run("init", cwd=tmp_path).returncode == 0
+    assert run("config", "check", cwd=tmp_path).returncode == 0
+    rendered = run("render", cwd=tmp_path)
+    assert rendered.returncode == 0, rendered.stderr
+    assert rendered.stdout == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "collector.yaml",
+        "instrument.json",
+        "theodore-otel.yaml",
+    ]
+
+
+def test_check_is_silent_when_current_and_names_the_command_when_stale(tmp_path):
+    run("init", cwd=tmp_path)
+    run("render", cwd=tmp_path)
+    assert run("render", "--check", cwd=tmp_path).returncode == 0
+    (tmp_path / "collector.yaml").write_text("old")
+    stale = run("render", "--check", cwd=tmp_path)
+    assert stale.returncode == 1
+    assert "collector.yaml" in stale.stderr
+    assert "Run: theodore-otel render -c theodore-otel.yaml" in stale.stderr
+    assert (tmp_path / "collector.yaml").read_text() == "old"
+
+
+def test_diff_and_stdout_write_nothing(tmp_path):
+    run("init", cwd=tmp_path)
+    assert "+  memory_limiter:" in run("render", "--diff", "collector", cwd=tmp_path).stdout
+    assert json.loads(run("render", "--stdout", "instrument", cwd=tmp_path).stdout)["schema"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["theodore-otel.yaml"]
+
+
+def test_the_committed_deployments_are_current():
+    for file in sorted((ROOT / "deploy").glob("*/theodore-otel.yaml")):
+        done = run("render", "-c", str(file), "--check", cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+
+
+def test_explain_says_value_layers_and_meaning(tmp_path):
+    (tmp_path / "theodore-otel.yaml").write_text("profile: local\n\ntracing: {sampling: {rate: 0.5}}")
+    shown = run("config", "explain", "tracing.sampling.rate", cwd=tmp_path).stdout
+    assert shown.splitlines() == [
+        "tracing.sampling.rate = 0.5",
+        "Share of ordinary traces kept.",
+        "  defaults: 0.1",
+        "  profile local: 1.0",
+        "  theodore-otel.yaml:3: 0.5",
+    ]
+    as_json = json.loads(run("config", "explain", "--format", "json", "tracing.sampling.rate", cwd=tmp_path).stdout)
+    assert as_json["value"] == 0.5
+
+
+def test_every_key_of_the_schema_says_what_it_does(tmp_path):
+    schema = json.loads(run("config", "schema", cwd=tmp_path).stdout)
+    for name, model in schema["$defs"].items():
+        for key, field in model.get("properties", {}).items():
+            assert key == "type" or field.get("description") or "$ref" in field, f"{name}.{key}"
+
+
+def test_a_credential_is_printed_once_on_stdout_and_listed_without_its_token(tmp_path):
+    added = run("tenant", "add", "acme", cwd=tmp_path)
+    assert added.stdout.startswith("THEODORE_OTEL_CREDENTIAL=acme.1:")
+    token = added.stdout.strip().partition(":")[2]
+    listed = run("tenant", "list", cwd=tmp_path)
+    assert listed.stdout.splitlines() == ["NAME  KIND    CREDENTIALS", "acme  tenant  acme.1"]
+    assert token not in listed.stdout + listed.stderr + added.stderr
+
+
+def test_version_tells_package_collector_and_configuration(tmp_path):
+    shown = run("--version", cwd=tmp_path).stdout
+    assert "theodore-otel 0.1.0" in shown
+    assert "collector 0.142.0" in shown
+    assert "configuration version 1" in shown
+
+
+def test_quiet_leaves_only_results_and_errors(tmp_path):
+    assert run("-q", "init", cwd=tmp_path).stderr == ""
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path):
+    done = subprocess.run(f"{TOOL} config schema | head -1", shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr == ""

@@ -1,0 +1,178 @@
+"""Rendering: the same bytes every time, whole files or none, and no way around what protects tenants and secrets."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import jinja2
+import pytest
+import yaml
+
+from theodore_otel.config import load_text
+from theodore_otel.errors import InputError
+from theodore_otel.render import TARGETS, RenderedFile, files, render
+from theodore_otel.render.collector import environment
+from theodore_otel.render.defaults import main as write_defaults
+
+FULL = """
+tenants: {services: {api: {may_report: [acme, globex]}}}
+destinations:
+  jaeger: {type: jaeger, endpoint: "jaeger:4317"}
+  elastic: {type: elasticsearch, endpoints: ["https://es:9200"], api_key: {env: ES_API_KEY}}
+  dd: {type: datadog, api_key: {file: /run/secrets/dd}}
+"""
+
+
+def collector(text: str) -> dict:
+    (file,) = render(load_text(text, "t.yaml"), "t.yaml", ["collector"])
+    return yaml.safe_load(file.text)
+
+
+def test_rendering_twice_gives_the_same_bytes():
+    assert render(load_text(FULL, "t.yaml"), "t.yaml") == render(load_text(FULL, "t.yaml"), "t.yaml")
+
+
+def test_every_target_is_rendered_when_none_is_named():
+    assert [file.path for file in render(load_text("", "t.yaml"), "t.yaml")] == ["collector.yaml", "instrument.json"]
+    assert set(TARGETS) == {"collector", "instrument"}
+
+
+def test_an_unknown_target_is_told_with_the_known_ones():
+    with pytest.raises(InputError, match=r"unknown render target 'helm'.*collector, instrument"):
+        render(load_text("", "t.yaml"), "t.yaml", ["helm"])
+
+
+def test_the_header_names_source_and_command():
+    (file,) = render(load_text("", "t.yaml"), "t.yaml", ["collector"])
+    assert file.text.startswith("# Rendered from t.yaml by `theodore-otel render collector`")
+
+
+def test_a_secret_is_written_as_a_reference():
+    exporters = collector(FULL)["exporters"]
+    assert exporters["elasticsearch/elastic"]["api_key"] == "${env:ES_API_KEY}"
+    assert exporters["datadog/dd"]["api"]["key"] == "${file:/run/secrets/dd}"
+
+
+def test_a_dollar_in_a_value_is_not_expanded_by_the_collector():
+    config = collector('destinations: {o: {type: otlp, protocol: http, endpoint: "http://a/${env:SECRET}"}}')
+    assert config["exporters"]["otlphttp/o"]["endpoint"] == "http://a/$${env:SECRET}"
+
+
+def test_every_exporter_that_can_has_a_queue_on_disk_that_makes_senders_wait():
+    for name, exporter in collector(FULL)["exporters"].items():
+        assert exporter["sending_queue"]["storage"] == "file_storage/queue", name
+        assert exporter["sending_queue"]["block_on_overflow"] is True
+        assert exporter["sending_queue"]["sizer"] == "bytes"
+
+
+def test_every_pipeline_from_outside_limits_memory_first_and_checks_the_tenant():
+    pipelines = collector(FULL)["service"]["pipelines"]
+    outside = [pipeline for pipeline in pipelines.values() if pipeline["receivers"] == ["otlp"]]
+    assert len(outside) == 3
+    for pipeline in outside:
+        assert pipeline["processors"][0] == "memory_limiter"
+        assert pipeline["processors"][1:6] == [
+            "resource/tenant", "transform/tenant", "filter/service", "groupbyattrs/tenant", "filter/tenant",
+        ]  # fmt: skip
+
+
+def test_every_pipeline_that_exports_redacts_last():
+    config = collector(FULL)
+    connectors = set(config["connectors"])
+    for name, pipeline in config["service"]["pipelines"].items():
+        if not set(pipeline["exporters"]) <= connectors:
+            last = [step for step in pipeline["processors"] if step != "deltatocumulative"][-1]
+            assert "redact" in last, name
+
+
+def test_every_processor_that_protects_fails_closed():
+    for name, processor in collector(FULL)["processors"].items():
+        if name.startswith(("transform", "filter")):
+            assert processor["error_mode"] == "propagate", name
+
+
+def test_the_collectors_own_log_is_not_at_debug():
+    assert collector(FULL)["service"]["telemetry"]["logs"]["level"] == "info"
+
+
+def test_nothing_listens_beyond_loopback_unless_told():
+    (file,) = render(load_text("destinations: {p: {type: prometheus}}", "t.yaml"), "t.yaml", ["collector"])
+    assert "0.0.0.0" not in file.text
+    assert file.text.count("127.0.0.1") == 5
+
+
+def test_extra_adds_components_and_pipelines():
+    config = collector("""
+collector:
+  extra:
+    receivers: {hostmetrics: {scrapers: {cpu: {}}}}
+    exporters: {debug/extra: {}}
+    extensions: {zpages: {}}
+    service:
+      extensions: [zpages]
+      pipelines: {metrics/host: {receivers: [hostmetrics], exporters: [debug/extra]}}
+""")
+    assert config["receivers"]["hostmetrics"] == {"scrapers": {"cpu": {}}}
+    assert config["service"]["extensions"][-1] == "zpages"
+    assert config["service"]["pipelines"]["metrics/host"]["receivers"] == ["hostmetrics"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ("{processors: {resource/tenant: {attributes: []}}}", "collector.extra.processors.resource/tenant"),
+        ("{processors: {filter/tenant: null}}", "collector.extra.processors.filter/tenant"),
+        ("{service: {pipelines: {traces/out: {exporters: [debug]}}}}", "collector.extra.service.pipelines.traces/out"),
+        ("{service: {telemetry: {logs: {level: debug}}}}", "collector.extra.service.telemetry.logs.level"),
+        ("{service: {pipelines: {traces/raw: {receivers: [otlp], exporters: [x]}}}}", "traces/raw.receivers"),
+        ("{service: {pipelines: {traces/raw: {receivers: [forward/sampling]}}}}", "forward/sampling"),
+        ("{receivers: {otlp: {protocols: {grpc: {endpoint: 0.0.0.0:1}}}}}", "collector.extra.receivers.otlp"),
+    ],
+)
+def test_extra_cannot_change_or_bypass_what_is_rendered(extra, expected):
+    with pytest.raises(InputError, match=expected.replace(".", r"\.")):
+        collector(f"collector: {{extra: {extra}}}")
+
+
+def test_a_name_that_a_template_is_not_given_is_an_error():
+    with pytest.raises(jinja2.UndefinedError):
+        environment().from_string("{{ nonsense }}").render()
+
+
+def test_the_process_settings_hold_no_secret_and_what_the_contract_names():
+    (file,) = render(load_text(FULL, "t.yaml"), "t.yaml", ["instrument"])
+    settings = json.loads(file.text)
+    assert settings["endpoint"] == "http://127.0.0.1:4318"
+    assert settings["exit_budget"] == 1.0
+    assert "ES_API_KEY" not in file.text
+    assert settings["redaction"]["mask"] == "[REDACTED]"
+
+
+def test_the_built_in_process_settings_are_current():
+    assert write_defaults(check=True) == 0
+
+
+def test_files_are_written_whole_and_only_when_they_differ(tmp_path):
+    wanted = [RenderedFile("a/x.yaml", "x\n"), RenderedFile("y.json", "y\n")]
+    assert files.write(wanted, tmp_path) == wanted
+    before = (tmp_path / "y.json").stat().st_mtime_ns
+    assert files.write([wanted[1]], tmp_path) == []
+    assert (tmp_path / "y.json").stat().st_mtime_ns == before
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["x.yaml", "y.json"]
+
+
+def test_when_one_file_cannot_be_written_none_is(tmp_path):
+    (tmp_path / "y.json").mkdir()
+    with pytest.raises(InputError, match=r"y\.json: cannot be written"):
+        files.write([RenderedFile("x.yaml", "x\n"), RenderedFile("y.json", "y\n")], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["y.json"]
+    assert os.listdir(tmp_path / "y.json") == []
+
+
+def test_the_diff_shows_what_would_change(tmp_path):
+    (tmp_path / "x").write_text("old\n")
+    shown = files.diff([RenderedFile("x", "new\n")], tmp_path)
+    assert "-old" in shown
+    assert "+new" in shown
+    assert files.diff([RenderedFile("x", "old\n")], tmp_path) == ""
