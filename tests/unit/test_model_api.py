@@ -19,7 +19,8 @@ from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.instrumentation.requests import RequestsInstrumentor
 from opentelemetry.instrumentation.urllib3 import URLLib3Instrumentor
 from opentelemetry.trace import SpanKind, StatusCode
-from watching import Observed, Settings, application, attributes, load
+from watching import CLIENTS as PATCHED
+from watching import Observed, Settings, application, attributes, load, put_back
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sample_app"))
 
@@ -34,16 +35,6 @@ API = {
 }
 PRICES = {MODEL: {"input_per_million": 1.0, "output_per_million": 5.0}}
 INSTRUMENTORS = (RequestsInstrumentor, HTTPXClientInstrumentor, AioHttpClientInstrumentor, URLLib3Instrumentor)
-PATCHED = [
-    (requests.Session, "send"),
-    (httpx.Client, "send"),
-    (httpx.AsyncClient, "send"),
-    (aiohttp.ClientSession, "_request"),
-    (aiohttp.ClientResponse, "read"),
-    (aiohttp.ClientResponse, "close"),
-    (aiohttp.ClientResponse, "release"),
-    (urllib3.HTTPConnectionPool, "urlopen"),
-]
 
 
 @pytest.fixture(scope="module")
@@ -106,18 +97,16 @@ CLIENTS = [
 def seen(request):
     """What is observed, with the generic HTTP instrumentations absent, installed before us, or after us."""
     observed = Observed()
-    originals = [(owner, name, vars(owner)[name]) for owner, name in PATCHED]
-    if request.param == "before":
-        _instrument(observed)
-    observed.install(Settings(model_apis=[API], prices=PRICES))
-    if request.param == "after":
-        _instrument(observed)
-    yield observed
-    for instrumentor in INSTRUMENTORS:
-        if instrumentor().is_instrumented_by_opentelemetry:
-            instrumentor().uninstrument()
-    for owner, name, original in originals:
-        setattr(owner, name, original)
+    with put_back(PATCHED):
+        if request.param == "before":
+            _instrument(observed)
+        observed.install(Settings(model_apis=[API], prices=PRICES))
+        if request.param == "after":
+            _instrument(observed)
+        yield observed
+        for instrumentor in INSTRUMENTORS:
+            if instrumentor().is_instrumented_by_opentelemetry:
+                instrumentor().uninstrument()
 
 
 def _instrument(observed):
@@ -268,13 +257,9 @@ def test_tokens_named_by_the_configuration_win_over_the_recognised_ones(seen, mo
 
 def test_a_pattern_that_does_not_compile_is_told_and_the_others_work(model):
     observed = Observed()
-    originals = [(owner, name, vars(owner)[name]) for owner, name in PATCHED]
-    observed.install(Settings(model_apis=[{"name": "bad", "url": "(", "provider": "x"}, API], prices=PRICES))
-    try:
+    with put_back(PATCHED):
+        observed.install(Settings(model_apis=[{"name": "bad", "url": "(", "provider": "x"}, API], prices=PRICES))
         _call_requests(model, _body())
-    finally:
-        for owner, name, original in originals:
-            setattr(owner, name, original)
     assert len(observed.reports) == 1
     assert observed.only().name == f"chat {MODEL}"
 

@@ -13,12 +13,28 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import aiohttp
+import httpx
+import requests
+import urllib3
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from theodore_otel.instrument import watch
 from theodore_otel.instrument.processors import EntrySpanProcessor
+
+CLIENTS: list[tuple[Any, str]] = [
+    (requests.Session, "send"),
+    (httpx.Client, "send"),
+    (httpx.AsyncClient, "send"),
+    (aiohttp.ClientSession, "_request"),
+    (aiohttp.ClientResponse, "read"),
+    (aiohttp.ClientResponse, "close"),
+    (aiohttp.ClientResponse, "release"),
+    (urllib3.HTTPConnectionPool, "urlopen"),
+]
+"""What recognising model calls patches in the HTTP clients."""
 
 _numbers = itertools.count()
 
@@ -80,3 +96,14 @@ def application(folder: Path, source: str) -> Iterator[str]:
 
 def load(name: str) -> ModuleType:
     return importlib.import_module(name)
+
+
+@contextmanager
+def put_back(places: list[tuple[Any, str]]) -> Iterator[None]:
+    """Undo afterwards what is wrapped inside, so that no function is wrapped twice."""
+    originals = [(owner, name, vars(owner)[name]) for owner, name in places]
+    try:
+        yield
+    finally:
+        for owner, name, original in originals:
+            setattr(owner, name, original)
