@@ -152,5 +152,6 @@ def both(script: str, receiver: Receiver, folder: Path, *args: str, extra: Mappi
     env = environment(receiver.url, extra)
     without = run(command, env, folder, instrumented=False)
     with_it = run(command, env, folder, instrumented=True)
-    assert (with_it.out, with_it.err, with_it.code) == (without.out, without.err, without.code)
+    plain, seen = (without.out, without.err, without.code), (with_it.out, with_it.err, with_it.code)
+    assert seen == plain, f"instrumented {seen} instead of {plain}"
     return with_it

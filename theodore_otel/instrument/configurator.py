@@ -14,7 +14,7 @@ from opentelemetry import propagate, trace
 
 from theodore_otel import __version__
 from theodore_otel.conventions import names
-from theodore_otel.instrument import children, context, propagators, redirects
+from theodore_otel.instrument import children, context, lazy, propagators, redirects
 from theodore_otel.instrument import settings as settings_module
 from theodore_otel.instrument.command import CommandSpan
 from theodore_otel.instrument.encode import Encoder
@@ -35,13 +35,16 @@ class TheodoreConfigurator:
 
     def configure(self, **kwargs: Any) -> None:
         """Set up this process; `kwargs` (the wrapper's version) are not needed."""
-        children.keep_to_ourselves()
-        if settings_module.disabled():
-            return
-        settings, complaints = settings_module.load()
-        for complaint in complaints:
-            say(complaint)
-        Setup(settings).run()
+        attempt(children.keep_to_ourselves)
+        if not settings_module.disabled():
+            attempt(_set_up)
+
+
+def _set_up() -> None:
+    settings, complaints = settings_module.load()
+    for complaint in complaints:
+        say(complaint)
+    Setup(settings).run()
 
 
 class Setup:
@@ -96,6 +99,13 @@ class Setup:
         provider.add_log_record_processor(PipelineLogProcessor(self._pipeline("logs", self._encoder.logs)))
         set_logger_provider(provider)
         LogExport(provider, self._settings.export_level).install()
+        lazy.preparations["structlog"] = self._prepare_structlog
+
+    def _prepare_structlog(self) -> dict[str, Any]:
+        from theodore_otel.instrument import structlog_events
+
+        structlog_events.prepare(self._settings.export_level)
+        return {}
 
     def _measure(self) -> None:
         if not exports("metrics"):
@@ -115,6 +125,7 @@ class Setup:
             guarded = propagators.GuardedPropagator(propagate.get_global_textmap(), self._settings.propagate_to)
         propagate.set_global_textmap(guarded)
         redirects.install(guarded)
+        lazy.preparations["aiohttp-client"] = redirects.aiohttp_arguments
 
     def _open_command_span(self) -> None:
         command = CommandSpan(lambda: trace.get_tracer("theodore_otel.command", __version__), self._scrubber)
@@ -210,11 +221,6 @@ def exports(signal: str) -> bool:
     if wanted not in ("otlp", "otlp_proto_http", "none"):
         say(f"OTEL_{signal.upper()}_EXPORTER={wanted} is not known here; expected otlp or none; {signal} stay off")
     return wanted in ("otlp", "otlp_proto_http")
-
-
-def instrumentor_arguments(name: str) -> dict[str, Any]:
-    """Return what an instrumentor is given besides the wrapper's arguments."""
-    return redirects.aiohttp_arguments() if name == "aiohttp-client" else {}
 
 
 def _compresses() -> bool:

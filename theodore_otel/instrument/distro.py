@@ -36,9 +36,8 @@ class TheodoreDistro(BaseDistro):  # type: ignore[misc]
         def load(module: Any) -> None:
             if _instruments_itself(entry_point.name, module):
                 return
-            from theodore_otel.instrument.configurator import instrumentor_arguments
-
-            entry_point.load()().instrument(**kwargs, **instrumentor_arguments(entry_point.name))
+            prepared = lazy.preparations.get(entry_point.name, dict)()
+            entry_point.load()().instrument(**kwargs, **prepared)
 
         lazy.when_imported(lazy.library_of(entry_point.name), load)
 

@@ -46,6 +46,9 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "asgi": "nothing to wrap without an application; FastAPI and Starlette bring their own",
 }
 
+preparations: dict[str, Callable[[], dict[str, Any]]] = {}
+"""What a part of ours does just before an instrumentor of this name is loaded; returns arguments for `instrument`."""
+
 
 def library_of(entry_point_name: str) -> str:
     """Return the module whose import makes an instrumentor worth loading."""

@@ -11,6 +11,7 @@ and is removed by `force=True`; loggers that do not propagate never reach it. In
 
 What is left alone: `logging.disable` (an order to the whole program), and loggers of classes that override `_log` or
 `handle` (their code would run for records that would not exist otherwise): they export what the console shows.
+An argument's `__str__` runs once more than without us, for the exported text.
 Messages of the sending side itself (`opentelemetry.*`) are never exported, or one failed delivery would cause another.
 """
 
@@ -72,6 +73,8 @@ class LogExport:
         wrapped_handle.__name__ = "handle"
         for method in (isEnabledFor, wrapped_handle, callHandlers):
             method.__qualname__ = f"Logger.{method.__name__}"
+            # `findCaller` and the call stack of "--- Logging error ---" skip frames of logging's own file.
+            method.__code__ = method.__code__.replace(co_filename=_LOGGING_FILE, co_name=method.__name__)
         logging.Logger.isEnabledFor = isEnabledFor  # type: ignore[method-assign]
         logging.Logger.handle = wrapped_handle  # type: ignore[method-assign]
         logging.Logger.callHandlers = callHandlers  # type: ignore[method-assign]
@@ -101,6 +104,9 @@ class LogExport:
         """Translate and emit one record; whatever goes wrong here stays here."""
         if getattr(_busy, "now", False):
             return  # a __str__ of an argument that logs, or the SDK complaining about an attribute
+        if getattr(_busy, "structlog", False) and _came_from_structlog(sys._getframe(2)):
+            _busy.structlog = False
+            return
         _busy.now = True
         try:
             self._load().emit(record)
@@ -131,6 +137,17 @@ def _made_for_export(frame: FrameType) -> bool:
     """Say whether `handle` was called by `_log`, and that by a method that asked `isEnabledFor` before."""
     caller = frame.f_back
     return frame.f_code is _LOG and caller is not None and caller.f_code.co_filename == _LOGGING_FILE
+
+
+def exported_by_structlog() -> None:
+    """Note that structlog exports the event this thread is working on; its rendered line is not exported again."""
+    _busy.structlog = True
+
+
+def _came_from_structlog(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_filename == _LOGGING_FILE:
+        frame = frame.f_back
+    return frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "structlog"
 
 
 def _reference(handler: logging.Handler) -> Any:

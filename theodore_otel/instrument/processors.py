@@ -83,7 +83,9 @@ class PipelineLogProcessor(LogRecordProcessor):
         self._pipeline = pipeline
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
-        """Queue the record."""
+        """Queue the record; one without a time of its own (structlog without TimeStamper) happened when it was seen."""
+        if log_record.log_record.timestamp is None:
+            log_record.log_record.timestamp = log_record.log_record.observed_timestamp
         self._pipeline.put(
             ReadableLogRecord(
                 log_record=log_record.log_record,

@@ -1,0 +1,39 @@
+"""structlog: upstream's processor, with the export level, without doubles, and without showing in `is_configured`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from opentelemetry.instrumentation import structlog as contrib
+
+from theodore_otel.instrument import logs
+
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "warn": 30, "error": 40, "exception": 40, "critical": 50}
+
+_level_of: Callable[[str], int] = lambda _: 20  # noqa: E731
+
+
+class EventProcessor(contrib.StructlogProcessor):  # type: ignore[misc]
+    """Exports an event and leaves it as it is."""
+
+    def __call__(self, logger: Any, method_name: str, event_dict: dict[str, Any]) -> dict[str, Any]:
+        """Export from the configured level on; whatever goes wrong here stays here."""
+        name = getattr(logger, "name", None) or "structlog"
+        if _LEVELS.get(str(event_dict.get("level") or method_name).lower(), 20) >= _level_of(name):
+            try:
+                super().__call__(logger, method_name, event_dict)
+                logs.exported_by_structlog()
+            except Exception:  # noqa: BLE001, S110 - the program's own logging goes on
+                pass
+        return event_dict
+
+
+def prepare(level_of: Callable[[str], int]) -> None:
+    """Have upstream's instrumentor use `EventProcessor`, and structlog say the truth about who configured it."""
+    global _level_of
+    import structlog
+
+    _level_of = level_of
+    contrib.StructlogProcessor = EventProcessor
+    structlog.is_configured = lambda: contrib.StructlogInstrumentor._is_configured_by_app
