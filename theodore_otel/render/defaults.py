@@ -1,4 +1,4 @@
-"""Write what Theodore's process reads when it is given no settings: `python -m theodore_otel.render.defaults [--check]`."""
+"""Write the settings that are built in: `python -m theodore_otel.render.defaults [--check]`."""
 
 from __future__ import annotations
 
