@@ -25,7 +25,7 @@ import yaml
 from sample_theodore import planted, standins
 
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / ".demo"
+FOLDER = Path(os.environ.get("DEMO_FOLDER", ROOT / ".demo"))
 STATE = FOLDER / "state"
 CONFIG = FOLDER / "theodore-otel.yaml"
 BIN = Path(sys.executable).parent

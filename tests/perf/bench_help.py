@@ -1,0 +1,34 @@
+"""`theodore-otel --help` against `python -c "import click"`, interleaved: `python tests/perf/bench_help.py [RUNS]`."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+COMMANDS = {
+    'python -c "import click"': [sys.executable, "-c", "import click"],
+    "theodore-otel --help": [str(Path(sys.executable).parent / "theodore-otel"), "--help"],
+}
+
+
+def main(runs: int) -> None:
+    """Print medians in milliseconds and the ratio."""
+    times: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    for _ in range(runs + 1):
+        for name, command in COMMANDS.items():
+            started = time.perf_counter()
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            times[name].append(time.perf_counter() - started)
+    medians = {name: statistics.median(taken[1:]) for name, taken in times.items()}
+    base = next(iter(medians.values()))
+    print(f"{'':26}  {'median ms':>9}  {'ratio':>5}")
+    for name, median in medians.items():
+        print(f"{name:26}  {median * 1000:9.1f}  {median / base:5.2f}")
+    print("budget: at most 2.5 x")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if sys.argv[1:] else 7)
