@@ -26,6 +26,7 @@ STOP_LIMIT = 20.0
 """Seconds a collector has to send what it holds before it is killed."""
 
 _POLL = 0.05
+_KILL_LIMIT = 5.0
 _LOG_LIMIT = 20_000_000
 _READY = b"Everything is ready"
 
@@ -185,17 +186,27 @@ def _wait(reached: Callable[[], bool], record: Record, limit: float, failure: st
 
 
 def _stop(record: Record, note: places.Note, limit: float) -> None:
-    deadline = time.monotonic() + limit
+    _signal(record, signal.SIGTERM)
+    if not _ended(record, limit):
+        note(f"the collector did not end within {limit:g} s and is killed; its queues on disk are kept")
+        _signal(record, signal.SIGKILL)
+        if not _ended(record, _KILL_LIMIT):
+            raise DownError(f"the collector (pid {record.pid}) does not end, not even when killed")
+    pid_file().unlink(missing_ok=True)
+
+
+def _signal(record: Record, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.kill(record.pid, signal.SIGTERM)
+        os.kill(record.pid, number)
+
+
+def _ended(record: Record, limit: float) -> bool:
+    deadline = time.monotonic() + limit
     while process.identity(record.pid) == record.identity:
         if time.monotonic() > deadline:
-            note(f"the collector did not end within {limit:g} s and is killed; its queues on disk are kept")
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(record.pid, signal.SIGKILL)
-            deadline = float("inf")
+            return False
         time.sleep(_POLL)
-    pid_file().unlink(missing_ok=True)
+    return True
 
 
 def _running() -> Record | None:
