@@ -23,10 +23,10 @@ collector: setup  ## Find, download or build the collector.
 	@$(BIN)/theodore-otel collector install
 
 demo: collector  ## Observe a sample Theodore and show what arrived.
-	@$(BIN)/python tests/sample_app/demo.py
+	@$(BIN)/python tests/demo.py
 
 demo-clean:  ## Stop the demo and delete what it wrote.
-	@if [ -x $(BIN)/python ]; then $(BIN)/python tests/sample_app/demo.py --clean; fi
+	@if [ -x $(BIN)/python ]; then $(BIN)/python tests/demo.py --clean; fi
 
 test: collector  ## Run every test.
 	@$(BIN)/pytest

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-DEMO = Path(__file__).parents[1] / "sample_app/demo.py"
+DEMO = Path(__file__).parents[1] / "demo.py"
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from pathlib import Path
 import yaml
 from sample_theodore import planted, standins
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 FOLDER = Path(os.environ.get("DEMO_FOLDER", ROOT / ".demo"))
 STATE = FOLDER / "state"
 CONFIG = FOLDER / "theodore-otel.yaml"
@@ -106,7 +106,7 @@ def configuration() -> dict[str, object]:
         "collector": {"listen": listen},
         "tenants": {"services": {"api": {"may_report": ["acme", "globex"]}}},
         "destinations": {"scrape": {"type": "prometheus"}},
-        "instrument": yaml.safe_load(Path(__file__).with_name("watch.yaml").read_text(encoding="utf-8")),
+        "instrument": yaml.safe_load((ROOT / "tests/sample_app/watch.yaml").read_text(encoding="utf-8")),
     }
 
 
