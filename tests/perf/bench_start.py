@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.receiver import environment, receiving  # noqa: E402
+from support.receiver import environment, receiving
 
 PROGRAM = """
 import click, logging

@@ -1,7 +1,7 @@
 """Which child processes report as Theodore.
 
-`opentelemetry-instrument` works through PYTHONPATH, which every child inherits: a `pip` that Theodore starts would report
-as Theodore. So once this process is set up, its own environment is put back to what the program would see without the
+`opentelemetry-instrument` works through PYTHONPATH, which every child inherits: a `pip` that Theodore starts would
+report as Theodore. So once this process is set up, its own environment is put back to what the program would see without the
 wrapper: the wrapper's folder leaves PYTHONPATH, for `os.environ` and for children alike. (The working directory, which
 the wrapper also adds, stays: nobody can tell it from one the user set.)
 
@@ -32,7 +32,7 @@ def keep_to_ourselves() -> None:
 
     _clean_python_path()
     # The wrapper puts its folder back when it is done with us; from here on it does so in a copy nobody reads.
-    auto_instrumentation.environ = dict(os.environ)  # type: ignore[attr-defined]
+    auto_instrumentation.environ = dict(os.environ)  # type: ignore[attr-defined,assignment]
     when_imported("multiprocessing.spawn", _follow)
 
 

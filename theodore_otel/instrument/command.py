@@ -41,6 +41,8 @@ class CommandSpan:
         self._ended_at: int | None = None
         self._exit_code: int | None = None
         self._running = False
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._after_fork)
 
     def install(self) -> None:
         """Wrap click when the program imports it, servers when they are imported, and `sys.exit`."""
@@ -74,6 +76,9 @@ class CommandSpan:
             entry.closed(self._span.get_span_context().span_id)
             self._span = None
         context.attach(trace.set_span_in_context(trace.INVALID_SPAN, process_context.root()))
+
+    def _after_fork(self) -> None:
+        self._span = None  # the parent ends it; ending it here too would report it twice
 
     def _wrap_click(self, click_core: Any) -> None:
         original = click_core.Command.invoke

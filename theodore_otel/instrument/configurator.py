@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class TheodoreConfigurator:
     """The entry point `opentelemetry_configurator`."""
 
-    def configure(self, **kwargs: Any) -> None:
+    def configure(self, **kwargs: Any) -> None:  # noqa: ARG002
         """Set up this process; `kwargs` (the wrapper's version) are not needed."""
         attempt(children.keep_to_ourselves)
         if not settings_module.disabled():
@@ -170,7 +170,7 @@ def resource(settings: Settings) -> Resource:
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
     from opentelemetry.sdk.version import __version__ as sdk_version
 
-    attributes = {
+    attributes: dict[str, str | int] = {
         "telemetry.sdk.language": "python",
         "telemetry.sdk.name": "opentelemetry",
         "telemetry.sdk.version": sdk_version,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Final
 
-from opentelemetry.instrumentation.distro import BaseDistro
+from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]
 from opentelemetry.util._importlib_metadata import EntryPoint, entry_points
 
 from theodore_otel.instrument import lazy
@@ -33,8 +33,8 @@ class TheodoreDistro(BaseDistro):  # type: ignore[misc]
         if disabled() or entry_point.name in lazy.LEFT_OUT:
             return
 
-        def load(module: Any) -> None:
-            if _instruments_itself(entry_point.name, module):
+        def load(_module: Any) -> None:
+            if _instruments_itself(entry_point.name):
                 return
             prepared = lazy.preparations.get(entry_point.name, dict)()
             entry_point.load()().instrument(**kwargs, **prepared)
@@ -42,7 +42,7 @@ class TheodoreDistro(BaseDistro):  # type: ignore[misc]
         lazy.when_imported(lazy.library_of(entry_point.name), load)
 
 
-def _instruments_itself(name: str, module: Any) -> bool:
+def _instruments_itself(name: str) -> bool:
     """FastAPI brings its own telemetry from 0.142 on; contrib's would add old names and two more spans a request."""
     if name not in ("fastapi", "starlette"):
         return False

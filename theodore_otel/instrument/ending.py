@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, Final
 
+from theodore_otel.instrument.lazy import when_imported
 from theodore_otel.instrument.pipeline import Pipeline
 from theodore_otel.instrument.say import say
 
@@ -42,6 +43,7 @@ class Ending:
     def arrange(self) -> None:
         """Run at the end of the program and when it is terminated."""
         atexit.register(self.run)
+        when_imported("multiprocessing.util", self._follow_workers)
         if threading.current_thread() is threading.main_thread():
             _Terminated(self.run).install()
 
@@ -63,6 +65,10 @@ class Ending:
         message = summary(self._pipelines)
         if message:
             say(message)
+
+    def _follow_workers(self, util: Any) -> None:
+        # Workers of multiprocessing leave through os._exit, past atexit, but run its finalizers.
+        util.register_after_fork(self, lambda ending: util.Finalize(None, ending.run, exitpriority=-100))
 
     def _after_fork(self) -> None:
         self._done = False
@@ -109,8 +115,8 @@ class _Terminated:
         if self._getsignal(signal.SIGTERM) != signal.SIG_DFL:
             return
         self._signal(signal.SIGTERM, self._on_signal)
-        signal.signal = self._wrapped_signal
-        signal.getsignal = self._wrapped_getsignal
+        signal.signal = self._wrapped_signal  # type: ignore[assignment]
+        signal.getsignal = self._wrapped_getsignal  # type: ignore[assignment]
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self._deliver()

@@ -62,6 +62,8 @@ class Pipeline:
         self._encode = encode
         self._collect = collect
         self._limits = limits or Limits()
+        self._thread: threading.Thread | None = None
+        self._rounds = 0
         self._reset()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._after_fork)
@@ -136,7 +138,7 @@ class Pipeline:
         self._refused: deque[Payload] = deque()
         self._lock = threading.Lock()
         self._wake = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread = None
         self._closing = False
         self._deadline = 0.0
         self._retry_at = 0.0

@@ -1,7 +1,7 @@
 """SDK processors: baggage onto records, and the way from the SDK into a pipeline.
 
-Baggage: upstream's opentelemetry-processor-baggage reads the current context only. In a thread that inherited no context
-a record would carry no correlation id, so its processors are given the process's root context there.
+Baggage: upstream's opentelemetry-processor-baggage reads the current context only. In a thread that inherited no
+context a record would carry no correlation id, so its processors are given the process's root context there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from opentelemetry.processor.baggage import BaggageLogProcessor, BaggageSpanProc
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.trace import Span as ApiSpan
 
 from theodore_otel.instrument import context, entry
 from theodore_otel.instrument.pipeline import Pipeline
@@ -21,7 +22,7 @@ from theodore_otel.instrument.pipeline import Pipeline
 class RootedBaggageSpanProcessor(BaggageSpanProcessor):
     """Copies allow-listed baggage onto spans as they start."""
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+    def on_start(self, span: ApiSpan, parent_context: Context | None = None) -> None:
         """Use the process's baggage where the span's own context has none."""
         super().on_start(span, parent_context if get_all(parent_context) else context.root())
 

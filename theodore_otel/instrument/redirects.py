@@ -1,7 +1,7 @@
 """Redirects: a request that began at an allow-listed host and is sent on to another must not carry our headers there.
 
-httpx asks the propagator again for every hop, which strips; urllib3 injects into a copy. requests, aiohttp and urllib copy
-the first hop's headers, so each gets a hook where it builds the next request.
+httpx asks the propagator again for every hop, which strips; urllib3 injects into a copy. requests, aiohttp and urllib
+copy the first hop's headers, so each gets a hook where it builds the next request.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "warn": 30, "error": 4
 _level_of: Callable[[str], int] = lambda _: 20  # noqa: E731
 
 
-class EventProcessor(contrib.StructlogProcessor):  # type: ignore[misc]
+class EventProcessor(contrib.StructlogProcessor):
     """Exports an event and leaves it as it is."""
 
     def __call__(self, logger: Any, method_name: str, event_dict: dict[str, Any]) -> dict[str, Any]:
@@ -35,5 +35,5 @@ def prepare(level_of: Callable[[str], int]) -> None:
     import structlog
 
     _level_of = level_of
-    contrib.StructlogProcessor = EventProcessor
+    contrib.StructlogProcessor = EventProcessor  # type: ignore[misc]
     structlog.is_configured = lambda: contrib.StructlogInstrumentor._is_configured_by_app
