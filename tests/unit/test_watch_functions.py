@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import inspect
 import threading
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -324,3 +325,33 @@ def test_a_url_loses_its_query_and_credentials(seen, app):
     module = _watch(seen, app, "scraping", "plain", url="arg.company")
     module.plain("https://user:pass@acme.example/page?token=abc#part")
     assert attributes(seen.only())["url.full"] == "https://acme.example/page"
+
+
+def _trace_of(call):
+    try:
+        call()
+    except Exception as error:
+        return traceback.format_exception(error)
+    raise AssertionError("nothing was raised")
+
+
+def test_tracebacks_look_as_without_us(seen, app, tmp_path):
+    def calls(module):
+        async def collect():
+            return [item async for item in module.numbers_later("wrong")]
+
+        return [
+            lambda: module.plain("boom"),
+            lambda: module.plain(nonsense=1),
+            lambda: asyncio.run(module.later("boom")),
+            lambda: list(module.numbers("wrong")),
+            lambda: asyncio.run(collect()),
+        ]
+
+    module = load(app)
+    before = [_trace_of(call) for call in calls(module)]
+    functions = [{"function": f"{app}:{name}"} for name in ("plain", "later", "numbers", "numbers_later")]
+    seen.install(Settings(watch={"phase": functions}))
+    after = [_trace_of(call) for call in calls(module)]
+    assert after == before
+    assert len(seen.spans) == 5

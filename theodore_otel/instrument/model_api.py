@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from contextvars import Token
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Final
 
 from opentelemetry import context, trace
@@ -21,7 +21,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from theodore_otel.conventions import names
 from theodore_otel.instrument import active, outcome, usage
-from theodore_otel.instrument.operation import Tools, quietly
+from theodore_otel.instrument.operation import Tools, hide_own_frame, quietly
 from theodore_otel.instrument.outcome import Outcome
 from theodore_otel.instrument.readers import MISSING, Call, Parameters, Reader, reader
 from theodore_otel.instrument.say import say
@@ -65,9 +65,12 @@ class ModelApis:
             except (KeyError, TypeError, re.error) as error:
                 report(f"cannot watch model API {entry!r}: {error}")
 
-    @quietly
-    def begin(self, url: str, body: Any) -> ModelCall | None:
+    def begin(self, url: str, body: Any) -> Exchange:
         """Start the span of a request if it goes to a model; `body` is JSON as bytes, text or object."""
+        return self._begin(url, body) or Exchange()
+
+    @quietly
+    def _begin(self, url: str, body: Any) -> ModelCall | None:
         for api in self._apis:
             found = api.url.match(url)
             if found:
@@ -81,11 +84,30 @@ class ModelApis:
         return ModelCall(api, model or found.groupdict().get("model"), self.tools)
 
 
-class ModelCall:
+class Exchange:
+    """A request that goes to no model: nothing is observed, and tracebacks look as without us."""
+
+    recognised = False
+
+    def __enter__(self) -> None:
+        """Begin to wait for the answer."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """Let an exception pass."""
+        if error is not None:
+            hide_own_frame(error, traceback)
+
+    def answered(self, status: int, body: Any) -> None:
+        """End the call: HTTP status and the answer's JSON (bytes, text or object), None when it was not read."""
+
+
+class ModelCall(Exchange):
     """One running call of a model."""
 
+    recognised = True
+
     def __init__(self, api: ModelApi, model: Any, tools: Tools) -> None:
-        """Start the span and make it current, until `leave`."""
+        """Start the span and make it current, until the scope is left; it stays open until the answer is read."""
         self._api = api
         self._tools = tools
         self._model = as_text(model, tools.redact)
@@ -94,18 +116,18 @@ class ModelCall:
         self._adopted = False
         tools.prices.warm(self._model)
         self._span = None if self._ledger is not None else self._take_span()
-        self._token: Token[Context] | None = context.attach(self._inner_context())
+        self._token = context.attach(self._inner_context())
 
-    @quietly
-    def leave(self) -> None:
-        """Make current again what was before the call; the span may stay open until the answer is read."""
-        token, self._token = self._token, None
-        if token is not None:
-            context.detach(token)
+    def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """Make current again what was before; an exception ends the call and goes on."""
+        super().__exit__(kind, error, traceback)
+        context.detach(self._token)
+        if error is not None:
+            self._raised(error)
 
     @quietly
     def answered(self, status: int, body: Any) -> None:
-        """End the call: HTTP status and the answer's JSON (bytes, text or object), None when it was not read."""
+        """End the span, or hand the usage to the watched function around it."""
         answer = _parse(body)
         used = self._usage(answer)
         if self._ledger is not None:
@@ -122,8 +144,7 @@ class ModelCall:
         self._end(self._judge(status, answer), attributes)
 
     @quietly
-    def raised(self, error: BaseException) -> None:
-        """End a call that got no answer."""
+    def _raised(self, error: BaseException) -> None:
         self._end(outcome.from_exception(error, self._tools.redact), {})
 
     def _take_span(self) -> Span:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import wrapt
 
-from theodore_otel.instrument.model_api import ModelApis, ModelCall
+from theodore_otel.instrument.model_api import Exchange, ModelApis
 
 _Args = tuple[Any, ...]
 _Kwargs = dict[str, Any]
@@ -21,9 +21,8 @@ def _patch_requests(apis: ModelApis) -> None:
     def send(wrapped: Callable[..., Any], _: Any, args: _Args, kwargs: _Kwargs) -> Any:
         request = args[0] if args else kwargs.get("request")
         call = apis.begin(str(getattr(request, "url", "")), getattr(request, "body", None))
-        if call is None:
-            return wrapped(*args, **kwargs)
-        response = _run(call, wrapped, args, kwargs)
+        with call:
+            response = wrapped(*args, **kwargs)
         # What was not asked for as a stream has been read by now, and `_content` holds it.
         content = getattr(response, "_content", False)
         call.answered(response.status_code, content if isinstance(content, bytes) else None)
@@ -33,23 +32,21 @@ def _patch_requests(apis: ModelApis) -> None:
 
 
 def _patch_httpx(apis: ModelApis) -> None:
-    def begin(args: _Args, kwargs: _Kwargs) -> ModelCall | None:
+    def begin(args: _Args, kwargs: _Kwargs) -> Exchange:
         request = args[0] if args else kwargs.get("request")
         return apis.begin(str(getattr(request, "url", "")), getattr(request, "_content", None))
 
     def send(wrapped: Callable[..., Any], _: Any, args: _Args, kwargs: _Kwargs) -> Any:
         call = begin(args, kwargs)
-        if call is None:
-            return wrapped(*args, **kwargs)
-        response = _run(call, wrapped, args, kwargs)
+        with call:
+            response = wrapped(*args, **kwargs)
         call.answered(response.status_code, getattr(response, "_content", None))
         return response
 
     async def send_async(wrapped: Callable[..., Any], _: Any, args: _Args, kwargs: _Kwargs) -> Any:
         call = begin(args, kwargs)
-        if call is None:
-            return await wrapped(*args, **kwargs)
-        response = await _run_async(call, wrapped, args, kwargs)
+        with call:
+            response = await wrapped(*args, **kwargs)
         call.answered(response.status_code, getattr(response, "_content", None))
         return response
 
@@ -63,9 +60,8 @@ def _patch_urllib3(apis: ModelApis) -> None:
         body = args[2] if len(args) > 2 else kwargs.get("body")
         url = path if "://" in str(path) else f"{instance.scheme}://{instance.host}:{instance.port}{path}"
         call = apis.begin(_without_usual_port(url), body)
-        if call is None:
-            return wrapped(*args, **kwargs)
-        response = _run(call, wrapped, args, kwargs)
+        with call:
+            response = wrapped(*args, **kwargs)
         call.answered(response.status, getattr(response, "_body", None))
         return response
 
@@ -79,11 +75,11 @@ def _patch_aiohttp(apis: ModelApis) -> None:
         call = apis.begin(
             str(args[1] if len(args) > 1 else kwargs.get("url", "")), kwargs.get("json", kwargs.get("data"))
         )
-        if call is None:
-            return await wrapped(*args, **kwargs)
-        response = await _run_async(call, wrapped, args, kwargs)
-        waiting[response] = call
-        weakref.finalize(response, call.answered, response.status, None)
+        with call:
+            response = await wrapped(*args, **kwargs)
+        if call.recognised:
+            waiting[response] = call
+            weakref.finalize(response, call.answered, response.status, None)
         return response
 
     async def read(wrapped: Callable[..., Any], instance: Any, args: _Args, kwargs: _Kwargs) -> Any:
@@ -97,31 +93,11 @@ def _patch_aiohttp(apis: ModelApis) -> None:
             call.answered(instance.status, None)
         return wrapped(*args, **kwargs)
 
-    waiting: weakref.WeakKeyDictionary[Any, ModelCall] = weakref.WeakKeyDictionary()
+    waiting: weakref.WeakKeyDictionary[Any, Exchange] = weakref.WeakKeyDictionary()
     wrapt.wrap_function_wrapper("aiohttp.client", "ClientSession._request", request)
     wrapt.wrap_function_wrapper("aiohttp.client_reqrep", "ClientResponse.read", read)
     wrapt.wrap_function_wrapper("aiohttp.client_reqrep", "ClientResponse.close", close)
     wrapt.wrap_function_wrapper("aiohttp.client_reqrep", "ClientResponse.release", close)
-
-
-def _run(call: ModelCall, wrapped: Callable[..., Any], args: _Args, kwargs: _Kwargs) -> Any:
-    try:
-        return wrapped(*args, **kwargs)
-    except BaseException as error:
-        call.raised(error)
-        raise
-    finally:
-        call.leave()
-
-
-async def _run_async(call: ModelCall, wrapped: Callable[..., Any], args: _Args, kwargs: _Kwargs) -> Any:
-    try:
-        return await wrapped(*args, **kwargs)
-    except BaseException as error:
-        call.raised(error)
-        raise
-    finally:
-        call.leave()
 
 
 def _without_usual_port(url: str) -> str:

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Mapping
 from contextvars import Token
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar
 
 from opentelemetry import context, trace
@@ -71,9 +72,12 @@ class Watched:
                 place = self._late if str(text).split(".")[0] == "result" else self._early
                 place.append((one, reader(text, parameters)))
 
+    def begin(self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Observer:
+        """Start the span of one call. A call inside another watched model call makes none."""
+        return self._begin(instance, args, kwargs) or NOTHING
+
     @quietly
-    def begin(self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation | None:
-        """Start the span of one call. None: the call makes no span, because it stands inside another model call."""
+    def _begin(self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation | None:
         if self.kind.type == "ai" and usage.ledger() is not None:
             return None
         return Operation(self, Call(instance, args, kwargs))
@@ -92,7 +96,70 @@ class Watched:
         return outcome.from_result(call, self._succeeded, self._error, self.kind.type, self.tools.redact)
 
 
-class Operation:
+def hide_own_frame(error: BaseException, traceback: TracebackType | None) -> None:
+    """Take the wrapper's frame out of an exception's traceback; for `__exit__` of a scope in that frame."""
+    if traceback is not None:
+        error.__traceback__ = traceback.tb_next
+
+
+class Observer:
+    """What a wrapper does around a call. This one observes nothing."""
+
+    def attach(self) -> Token[Context] | None:
+        """Make the span current; the token goes to `context.detach`."""
+        return None
+
+    def returned(self, result: Any) -> None:
+        """End the span of a call that returned."""
+
+    def raised(self, error: BaseException) -> None:
+        """End the span of a call that raised."""
+
+    def running(self) -> Scope:
+        """Give the scope of a whole call: the span is current, an exception ends it."""
+        return Scope(self, attach=True, end=True)
+
+    def watching(self) -> Scope:
+        """Give the scope of a generator's life: an exception ends the span, which is current in its steps only."""
+        return Scope(self, attach=False, end=True)
+
+    def stepping(self) -> Scope:
+        """Give the scope of one step of a generator: the span is current."""
+        return Scope(self, attach=True, end=False)
+
+
+NOTHING: Final = Observer()
+
+
+class Scope:
+    """A part of the application's run. An exception leaves it with the traceback it would have without us."""
+
+    __slots__ = ("_attach", "_end", "_observer", "_token")
+
+    def __init__(self, observer: Observer, *, attach: bool, end: bool) -> None:
+        """`attach`: the observer's span is current inside. `end`: an exception is the end of the call."""
+        self._observer = observer
+        self._attach = attach
+        self._end = end
+        self._token: Token[Context] | None = None
+
+    def __enter__(self) -> None:
+        """Begin."""
+        if self._attach:
+            self._token = self._observer.attach()
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """Make current again what was before; the exception goes on."""
+        if self._token is not None:
+            context.detach(self._token)
+        if error is None:
+            return
+        hide_own_frame(error, traceback)
+        if self._end:
+            self._observer.raised(error)
+
+
+class Operation(Observer):
     """One running call of a watched function."""
 
     def __init__(self, watched: Watched, call: Call) -> None:
@@ -111,12 +178,6 @@ class Operation:
     def attach(self) -> Token[Context]:
         """Make the span current; the token goes to `detach`."""
         return context.attach(self.context)
-
-    @quietly
-    def detach(self, token: Token[Context] | None) -> None:
-        """Make current again what was before."""
-        if token is not None:
-            context.detach(token)
 
     @quietly
     def returned(self, result: Any) -> None:

@@ -10,8 +10,9 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any
 
-from theodore_otel.instrument.operation import Operation, Watched
+from theodore_otel.instrument.operation import NOTHING, Observer, Watched
 
+Begin = Callable[[], Observer]
 Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
@@ -29,18 +30,10 @@ def wrapper(watched: Watched, function: Callable[..., Any]) -> Wrapper:
 def _for_function(watched: Watched) -> Wrapper:
     def call(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         operation = watched.begin(instance, args, kwargs)
-        if operation is None:
-            return wrapped(*args, **kwargs)
-        token = operation.attach()
-        try:
+        with operation.running():
             result = wrapped(*args, **kwargs)
-        except BaseException as error:
-            operation.raised(error)
-            raise
-        finally:
-            operation.detach(token)
         if inspect.iscoroutine(result):  # a decorator hides that the function is asynchronous
-            return _finish(operation, result)
+            return _finish(lambda: operation, result)
         operation.returned(result)
         return result
 
@@ -49,58 +42,35 @@ def _for_function(watched: Watched) -> Wrapper:
 
 def _for_coroutine(watched: Watched) -> Wrapper:
     def call(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        coroutine = wrapped(*args, **kwargs)  # here, so that wrong arguments are refused when it is called
-        return _begin_and_finish(watched, coroutine, instance, args, kwargs)
+        # Called here, so that wrong arguments are refused now; observed from when it is awaited.
+        with NOTHING.running():
+            coroutine = wrapped(*args, **kwargs)
+        return _finish(lambda: watched.begin(instance, args, kwargs), coroutine)
 
     return call
 
 
-async def _begin_and_finish(
-    watched: Watched,
-    coroutine: Coroutine[Any, Any, Any],
-    instance: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Any:
-    operation = watched.begin(instance, args, kwargs)
-    return await (coroutine if operation is None else _finish(operation, coroutine))
-
-
-async def _finish(operation: Operation, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    token = operation.attach()
-    try:
+async def _finish(begin: Begin, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    operation = begin()
+    with operation.running():
         result = await coroutine
-    except BaseException as error:
-        operation.raised(error)
-        raise
-    finally:
-        operation.detach(token)
     operation.returned(result)
     return result
 
 
 def _for_generator(watched: Watched) -> Wrapper:
     def call(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return _generate(watched, wrapped(*args, **kwargs), instance, args, kwargs)
+        with NOTHING.running():
+            generator = wrapped(*args, **kwargs)
+        return _generate(lambda: watched.begin(instance, args, kwargs), generator)
 
     return call
 
 
-def _generate(
-    watched: Watched,
-    generator: Generator[Any, Any, Any],
-    instance: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Generator[Any, Any, Any]:
-    operation = watched.begin(instance, args, kwargs)
-    if operation is None:
-        return (yield from generator)
-    try:
+def _generate(begin: Begin, generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    operation = begin()
+    with operation.watching():
         result = yield from _Steps(operation, generator)
-    except BaseException as error:
-        operation.raised(error)
-        raise
     operation.returned(result)
     return result
 
@@ -108,65 +78,53 @@ def _generate(
 class _Steps(Generator[Any, Any, Any]):
     """A generator whose every step runs inside the operation's context."""
 
-    def __init__(self, operation: Operation, generator: Generator[Any, Any, Any]) -> None:
+    def __init__(self, operation: Observer, generator: Generator[Any, Any, Any]) -> None:
         self._operation = operation
         self._generator = generator
 
+    def __next__(self) -> Any:
+        # Not left to the base class, whose frame would stand in tracebacks.
+        with self._operation.stepping():
+            return next(self._generator)
+
     def send(self, value: Any) -> Any:
-        return self._step(self._generator.send, value)
+        with self._operation.stepping():
+            return self._generator.send(value)
 
     def throw(self, *error: Any) -> Any:
-        return self._step(self._generator.throw, *error)
-
-    def _step(self, step: Callable[..., Any], *args: Any) -> Any:
-        token = self._operation.attach()
-        try:
-            return step(*args)
-        finally:
-            self._operation.detach(token)
+        with self._operation.stepping():
+            return self._generator.throw(*error)
 
 
 def _for_async_generator(watched: Watched) -> Wrapper:
     def call(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return _generate_async(watched, wrapped(*args, **kwargs), instance, args, kwargs)
+        with NOTHING.running():
+            generator = wrapped(*args, **kwargs)
+        return _generate_async(lambda: watched.begin(instance, args, kwargs), generator)
 
     return call
 
 
-async def _generate_async(
-    watched: Watched,
-    generator: AsyncGenerator[Any, Any],
-    instance: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> AsyncGenerator[Any, Any]:
-    operation = watched.begin(instance, args, kwargs)
-    try:
-        value = await _async_step(operation, generator.__anext__)
-        while True:
-            try:
-                sent = yield value
-            except GeneratorExit:
-                await _async_step(operation, generator.aclose)
-                raise
-            except BaseException as error:  # noqa: BLE001 - handed on into the generator, whatever it is
-                value = await _async_step(operation, generator.athrow, error)
-            else:
-                value = await _async_step(operation, generator.asend, sent)
-    except StopAsyncIteration:
-        if operation is not None:
-            operation.returned(None)
-    except BaseException as error:
-        if operation is not None:
-            operation.raised(error)
-        raise
+async def _generate_async(begin: Begin, generator: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
+    operation = begin()
+    with operation.watching():
+        try:
+            value = await _step(operation, generator.__anext__)
+            while True:
+                try:
+                    sent = yield value
+                except GeneratorExit:
+                    await _step(operation, generator.aclose)
+                    raise
+                except BaseException as error:  # noqa: BLE001 - handed on into the generator, whatever it is
+                    value = await _step(operation, generator.athrow, error)
+                else:
+                    value = await _step(operation, generator.asend, sent)
+        except StopAsyncIteration:
+            pass
+    operation.returned(None)
 
 
-async def _async_step(operation: Operation | None, step: Callable[..., Any], *args: Any) -> Any:
-    if operation is None:
+async def _step(operation: Observer, step: Callable[..., Any], *args: Any) -> Any:
+    with operation.stepping():
         return await step(*args)
-    token = operation.attach()
-    try:
-        return await step(*args)
-    finally:
-        operation.detach(token)
