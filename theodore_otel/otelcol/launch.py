@@ -58,6 +58,7 @@ def prepare(config_file: Path | None, profile: str | None, note: places.Note) ->
     environment = own_environment(config)
     (rendered,) = render(config, source.name, ["collector"])
     text, more = secrets.resolve(rendered.text, environment, source)
+    make_folder(paths.home())
     _ensure_credentials(config, note)
     return Prepared(find.installed(note), source, text, {**environment, **more}, _listeners(config, source.name))
 
