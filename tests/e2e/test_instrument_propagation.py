@@ -17,7 +17,8 @@ _TOLD = ("traceparent", "tracestate", "baggage", "x-correlation-id", "x-tenant-i
 CLIENTS = {
     "requests": "import requests\nprint(requests.get(sys.argv[1], headers={'X-App': 'kept'}).status_code)",
     "requests-session": (
-        "import requests\nwith requests.Session() as s: print(s.get(sys.argv[1], headers={'X-App': 'kept'}).status_code)"
+        "import requests\nwith requests.Session() as s:\n"
+        "    print(s.get(sys.argv[1], headers={'X-App': 'kept'}).status_code)"
     ),
     "urllib3": (
         "import urllib3\nprint(urllib3.PoolManager().request('GET', sys.argv[1], headers={'X-App': 'kept'}).status)"

@@ -1,8 +1,9 @@
-"""What instrumentation costs a trivial click command: time to its first line, and whole run. `python tests/perf/bench_start.py [RUNS]`.
+"""What instrumentation costs a trivial click command: `python tests/perf/bench_start.py [RUNS]`.
 
-All variants are interleaved in one run; medians and ratios are printed. Variants: plain; an empty distro that only imports the
-SDK, under the stock wrapper; vanilla `opentelemetry-instrument` with every instrumentation that is installed; ours. The last
-three report to a live loopback receiver, and ours and vanilla once more with nobody listening.
+Time to its first line and of the whole run, all variants interleaved in one go; medians and ratios are printed.
+Variants: plain; an empty distro that only imports the SDK, under the stock wrapper; vanilla `opentelemetry-instrument`
+with every instrumentation that is installed; ours. Ours and vanilla report to a live loopback receiver, and once more
+with nobody listening.
 """
 
 from __future__ import annotations
@@ -141,13 +142,11 @@ def _print(times: dict[str, list[tuple[float, float]]]) -> None:
         if measured
     }
     empty = medians["empty distro"]
-    print(
-        f"{'variant':27} {'runs':>4} {'first line':>11} {'x empty':>8} {'whole run':>10} {'x empty':>8} {'- plain':>8}"
-    )
+    print(f"{'variant':27} runs  first line  x empty  whole run  x empty  - plain")
     for variant, (first, whole) in medians.items():
         print(
-            f"{variant:27} {len(times[variant]):4} {first * 1000:8.0f} ms {first / empty[0]:8.2f} {whole * 1000:7.0f} ms"
-            f" {whole / empty[1]:8.2f} {(whole - medians['plain'][1]) * 1000:+5.0f} ms"
+            f"{variant:27} {len(times[variant]):4} {first * 1000:8.0f} ms {first / empty[0]:8.2f} "
+            f"{whole * 1000:7.0f} ms {whole / empty[1]:8.2f} {(whole - medians['plain'][1]) * 1000:+5.0f} ms"
         )
 
 

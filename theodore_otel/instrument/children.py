@@ -1,9 +1,9 @@
 """Which child processes report as Theodore.
 
 `opentelemetry-instrument` works through PYTHONPATH, which every child inherits: a `pip` that Theodore starts would
-report as Theodore. So once this process is set up, its own environment is put back to what the program would see without the
-wrapper: the wrapper's folder leaves PYTHONPATH, for `os.environ` and for children alike. (The working directory, which
-the wrapper also adds, stays: nobody can tell it from one the user set.)
+report as Theodore. So once this process is set up, its own environment is put back to what the program would see
+without the wrapper: the wrapper's folder leaves PYTHONPATH, for `os.environ` and for children alike. (The working
+directory, which the wrapper also adds, stays: nobody can tell it from one the user set.)
 
 Children that are Theodore itself still report: a forked one inherits everything, and one that multiprocessing spawns
 (uvicorn workers and reload too) is told to start the instrumentation in the data it unpickles first.

@@ -1,0 +1,121 @@
+"""A FastAPI service under uvicorn: one trace and one correlation id a request, tenants apart, no doubled spans."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.receiver import Receiver, attributes, environment, receiving
+
+APP = """
+import logging
+from fastapi import FastAPI
+app = FastAPI()
+
+@app.get("/research/{company}")
+def research(company: str):
+    logging.getLogger("api").warning("research %s", company)
+    return {"company": company}
+"""
+
+SERVE = """
+import click, uvicorn
+@click.group()
+def cli(): pass
+@cli.command()
+@click.argument("port", type=int)
+def serve(port):
+    uvicorn.run("app:app", port=port)
+cli()
+"""
+
+
+@contextmanager
+def _service(
+    receiver: Receiver, folder: Path, *, instrumented: bool, own_command: bool
+) -> Iterator[tuple[int, list[bytes]]]:
+    (folder / "app.py").write_text(APP)
+    (folder / "serve.py").write_text(SERVE)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    wrapper = [str(Path(sys.executable).parent / "opentelemetry-instrument")] if instrumented else []
+    command = [sys.executable, "serve.py", "serve", str(port)] if own_command else []
+    command = command or [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port)]
+    process = subprocess.Popen(
+        [*wrapper, *command], env=environment(receiver.url), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    printed: list[bytes] = []
+    try:
+        _wait(port)
+        yield port, printed
+    finally:
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+        printed.extend([out, err, str(process.returncode).encode()])
+
+
+def _wait(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.2).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError("the service did not start")
+
+
+def _ask(port: int, path: str, **headers: str) -> None:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=named)
+    with urllib.request.urlopen(request) as answer:
+        assert json.loads(answer.read())
+
+
+@pytest.mark.parametrize("own_command", [False, True])
+def test_every_request_is_a_trace_of_its_own_with_its_tenant(tmp_path: Path, own_command: bool) -> None:
+    with receiving() as receiver:
+        with _service(receiver, tmp_path, instrumented=True, own_command=own_command) as (port, _):
+            _ask(port, "/research/a?token=planted", X_Tenant_ID="acme", X_Correlation_ID="one", X_User_ID="ann")
+            _ask(port, "/research/b", X_Tenant_ID="globex")
+            _ask(port, "/research/c", traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+        spans = sorted((s for s in receiver.spans() if s.kind == 2), key=lambda span: span.start_time_unix_nano)
+        assert [span.name for span in spans] == ["GET /research/{company}"] * 3
+        found = [attributes(span) for span in spans]
+        assert [f.get("tenant.id") for f in found] == ["acme", "globex", None]
+        assert (found[0]["correlation.id"], found[0]["user.id"]) == ("one", "ann")
+        assert len({f["correlation.id"] for f in found}) == 3
+        assert len({span.trace_id for span in spans}) == 3
+        assert spans[2].trace_id.hex() == "0af7651916cd43dd8448eb211c80319c"
+        assert not spans[0].parent_span_id
+        assert "planted" not in str(spans)
+        assert not set(found[0]) & {"http.method", "http.target", "http.status_code"}
+        logged = {r.body.string_value: r for r in receiver.logs()}
+        record = logged["research a"]
+        assert record.trace_id == spans[0].trace_id
+        assert attributes(record)["correlation.id"] == "one"
+        assert attributes(record)["tenant.id"] == "acme"
+        assert any("Uvicorn running" in body for body in logged)
+        assert not any("planted" in body for body in logged), logged
+
+
+def test_what_the_service_prints_and_its_end_stay(tmp_path: Path) -> None:
+    seen = []
+    for instrumented in (False, True):
+        with receiving() as receiver:
+            with _service(receiver, tmp_path, instrumented=instrumented, own_command=False) as (port, printed):
+                time.sleep(0.2)
+            masked = [b"".join(line for line in text.splitlines(True) if b"process [" not in line) for text in printed]
+            seen.append([text.replace(str(port).encode(), b"PORT") for text in masked])
+    assert seen[0] == seen[1]
