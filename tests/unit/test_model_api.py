@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import sys
+import traceback
 from pathlib import Path
+from types import SimpleNamespace
 
 import aiohttp
 import httpx
@@ -266,3 +269,39 @@ def test_a_pattern_that_does_not_compile_is_told_and_the_others_work(model):
 
 def test_the_patches_are_gone_between_tests():
     assert not any(isinstance(vars(owner)[name], wrapt.FunctionWrapper) for owner, name in PATCHED)
+
+
+def test_an_answer_of_an_unknown_kind_goes_through(model, monkeypatch):
+    monkeypatch.setattr(requests.Session, "send", lambda self, request, **kwargs: "not a response")
+    with put_back(PATCHED):
+        observed = Observed()
+        observed.install(Settings(model_apis=[API], prices=PRICES))
+        assert requests.post(model, json=_body(), timeout=5) == "not a response"
+    assert observed.only().name == f"chat {MODEL}"
+
+
+@pytest.mark.parametrize("usage", ["none", 5, {"prompt_tokens": "many"}, {"prompt_tokens": None}, []])
+def test_usage_that_makes_no_sense_is_left_out(monkeypatch, usage):
+    content = json.dumps({"model": {"not": "a name"}, "usage": usage}).encode()
+    answer = SimpleNamespace(status_code=200, _content=content)
+    monkeypatch.setattr(requests.Session, "send", lambda self, request, **kwargs: answer)
+    with put_back(PATCHED):
+        observed = Observed()
+        observed.install(Settings(model_apis=[API], prices=PRICES))
+        requests.post("http://127.0.0.1:1/api/v1/chat/completions", json=_body(), timeout=5)
+    assert attributes(observed.only())["theodore.success"] is True
+    assert "gen_ai.usage.input_tokens" not in attributes(observed.only())
+
+
+def test_tracebacks_of_requests_look_as_without_us(model):
+    def failing():
+        with pytest.raises(requests.ConnectionError) as caught:
+            requests.post("http://127.0.0.1:1/api/v1/chat/completions", json=_body(), timeout=5)
+        return [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+
+    before = failing()
+    with put_back(PATCHED):
+        observed = Observed()
+        observed.install(Settings(model_apis=[API], prices=PRICES))
+        assert failing() == before
+    assert observed.only().status.status_code is StatusCode.ERROR

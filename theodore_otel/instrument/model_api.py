@@ -25,7 +25,7 @@ from theodore_otel.instrument.operation import Tools, hide_own_frame, quietly
 from theodore_otel.instrument.outcome import Outcome
 from theodore_otel.instrument.readers import MISSING, Call, Parameters, Reader, reader
 from theodore_otel.instrument.say import say
-from theodore_otel.instrument.texts import as_text
+from theodore_otel.instrument.texts import as_count, as_text
 
 _COVERED_KEY: Final = context.create_key("theodore-otel-model-call")
 _LARGEST_ANSWER: Final = 8 * 1024 * 1024
@@ -65,12 +65,13 @@ class ModelApis:
             except (KeyError, TypeError, re.error) as error:
                 report(f"cannot watch model API {entry!r}: {error}")
 
-    def begin(self, url: str, body: Any) -> Exchange:
+    def begin(self, url: Any, body: Any) -> Exchange:
         """Start the span of a request if it goes to a model; `body` is JSON as bytes, text or object."""
         return self._begin(url, body) or Exchange()
 
     @quietly
-    def _begin(self, url: str, body: Any) -> ModelCall | None:
+    def _begin(self, url: Any, body: Any) -> ModelCall | None:
+        url = str(url)
         for api in self._apis:
             found = api.url.match(url)
             if found:
@@ -136,9 +137,8 @@ class ModelCall(Exchange):
             self._ended = True
             return
         attributes: dict[str, Any] = {names.HTTP_STATUS: status}
-        model = self._first(_MODEL, answer)
-        if model is not None:
-            attributes[names.GEN_AI_RESPONSE_MODEL] = as_text(model, self._tools.redact)
+        if model := self._answering(answer):
+            attributes[names.GEN_AI_RESPONSE_MODEL] = model
         if used is not None:
             attributes.update(usage.attributes([used], self._tools.prices))
         self._end(self._judge(status, answer), attributes)
@@ -173,11 +173,14 @@ class ModelCall(Exchange):
         return trace.set_span_in_context(self._span, inner)
 
     def _usage(self, answer: Any) -> usage.Usage | None:
-        counts = self._first(_INPUT, answer), self._first(_OUTPUT, answer)
-        if counts == (None, None):
+        counts = [as_count(self._first(readers, answer), self._tools.redact) for readers in (_INPUT, _OUTPUT)]
+        if counts == [None, None]:
             return None
+        return usage.Usage(counts[0] or 0, counts[1] or 0, self._api.provider, self._model, self._answering(answer))
+
+    def _answering(self, answer: Any) -> str | None:
         model = self._first(_MODEL, answer)
-        return usage.Usage(int(counts[0] or 0), int(counts[1] or 0), self._api.provider, self._model, model)
+        return as_text(model, self._tools.redact) if isinstance(model, str) else None
 
     def _judge(self, status: int, answer: Any) -> Outcome:
         error = self._first(_ERROR, answer)

@@ -12,6 +12,7 @@ from typing import Any, Final
 import wrapt
 
 from theodore_otel.instrument.model_api import Exchange, ModelApis
+from theodore_otel.instrument.operation import quietly
 
 _Args = tuple[Any, ...]
 _Kwargs = dict[str, Any]
@@ -19,35 +20,29 @@ _Kwargs = dict[str, Any]
 
 def _patch_requests(apis: ModelApis) -> None:
     def send(wrapped: Callable[..., Any], _: Any, args: _Args, kwargs: _Kwargs) -> Any:
-        request = args[0] if args else kwargs.get("request")
-        call = apis.begin(str(getattr(request, "url", "")), getattr(request, "body", None))
+        call = _begin(apis, args[0] if args else kwargs.get("request"), "body")
         with call:
             response = wrapped(*args, **kwargs)
         # What was not asked for as a stream has been read by now, and `_content` holds it.
-        content = getattr(response, "_content", False)
-        call.answered(response.status_code, content if isinstance(content, bytes) else None)
+        _answered(call, response, "status_code", "_content")
         return response
 
     wrapt.wrap_function_wrapper("requests.sessions", "Session.send", send)
 
 
 def _patch_httpx(apis: ModelApis) -> None:
-    def begin(args: _Args, kwargs: _Kwargs) -> Exchange:
-        request = args[0] if args else kwargs.get("request")
-        return apis.begin(str(getattr(request, "url", "")), getattr(request, "_content", None))
-
     def send(wrapped: Callable[..., Any], _: Any, args: _Args, kwargs: _Kwargs) -> Any:
-        call = begin(args, kwargs)
+        call = _begin(apis, args[0] if args else kwargs.get("request"), "_content")
         with call:
             response = wrapped(*args, **kwargs)
-        call.answered(response.status_code, getattr(response, "_content", None))
+        _answered(call, response, "status_code", "_content")
         return response
 
     async def send_async(wrapped: Callable[..., Any], _: Any, args: _Args, kwargs: _Kwargs) -> Any:
-        call = begin(args, kwargs)
+        call = _begin(apis, args[0] if args else kwargs.get("request"), "_content")
         with call:
             response = await wrapped(*args, **kwargs)
-        call.answered(response.status_code, getattr(response, "_content", None))
+        _answered(call, response, "status_code", "_content")
         return response
 
     wrapt.wrap_function_wrapper("httpx", "Client.send", send)
@@ -56,13 +51,11 @@ def _patch_httpx(apis: ModelApis) -> None:
 
 def _patch_urllib3(apis: ModelApis) -> None:
     def urlopen(wrapped: Callable[..., Any], instance: Any, args: _Args, kwargs: _Kwargs) -> Any:
-        path = args[1] if len(args) > 1 else kwargs.get("url", "")
-        body = args[2] if len(args) > 2 else kwargs.get("body")
-        url = path if "://" in str(path) else f"{instance.scheme}://{instance.host}:{instance.port}{path}"
-        call = apis.begin(_without_usual_port(url), body)
+        url = _pool_url(instance, args[1] if len(args) > 1 else kwargs.get("url", ""))
+        call = apis.begin(url or "", args[2] if len(args) > 2 else kwargs.get("body"))
         with call:
             response = wrapped(*args, **kwargs)
-        call.answered(response.status, getattr(response, "_body", None))
+        _answered(call, response, "status", "_body")
         return response
 
     wrapt.wrap_function_wrapper("urllib3.connectionpool", "HTTPConnectionPool.urlopen", urlopen)
@@ -72,9 +65,8 @@ def _patch_aiohttp(apis: ModelApis) -> None:
     """Aiohttp's answer is read later by the program, so the span stays open until it is read, closed or forgotten."""
 
     async def request(wrapped: Callable[..., Any], _: Any, args: _Args, kwargs: _Kwargs) -> Any:
-        call = apis.begin(
-            str(args[1] if len(args) > 1 else kwargs.get("url", "")), kwargs.get("json", kwargs.get("data"))
-        )
+        url = args[1] if len(args) > 1 else kwargs.get("url", "")
+        call = apis.begin(url, kwargs.get("json", kwargs.get("data")))
         with call:
             response = await wrapped(*args, **kwargs)
         if call.recognised:
@@ -100,11 +92,26 @@ def _patch_aiohttp(apis: ModelApis) -> None:
     wrapt.wrap_function_wrapper("aiohttp.client_reqrep", "ClientResponse.release", close)
 
 
-def _without_usual_port(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    port = {"https": ":443", "http": ":80"}.get(scheme, "")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.removesuffix(port)}{slash}{path}"
+def _begin(apis: ModelApis, request: Any, body: str) -> Exchange:
+    return apis.begin(getattr(request, "url", ""), getattr(request, body, None))
+
+
+@quietly
+def _answered(call: Exchange, response: Any, status: str, body: str) -> None:
+    """End a call; what the client has not read by itself is left unread."""
+    if call.recognised:
+        content = getattr(response, body, None)
+        call.answered(getattr(response, status, 0), content if isinstance(content, bytes) else None)
+
+
+@quietly
+def _pool_url(pool: Any, path: Any) -> str:
+    """Return the URL of a request as it was given to the pool manager."""
+    if "://" in str(path):
+        return str(path)
+    usual = {"https": 443, "http": 80}.get(pool.scheme)
+    port = "" if pool.port in (None, usual) else f":{pool.port}"
+    return f"{pool.scheme}://{pool.host}{port}{path}"
 
 
 PATCHES: Final[Mapping[str, Callable[[ModelApis], None]]] = {
