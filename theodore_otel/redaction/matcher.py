@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 DEFAULT_MASK = "[REDACTED]"
+NEVER = r"[^\s\S]"
 
 # Characters from rare to frequent in log texts; a hint is filed under the first of these that it holds.
 _RARE_FIRST = "@+~QZXJKYVzq8_FGSIAW(:9x-2jkwgfvbpyudlcmh=ratoinse"
@@ -20,7 +21,6 @@ _DIGITS = re.compile(r"[0-9]{2}(?:[0-9][ -]?|-)[0-9]{4}")
 _ONLY_DIGITS = re.compile(r"\s*[0-9][0-9 -]{11,30}[0-9]\s*")
 _SMALLEST_CARD = 10**12
 _DEEPEST = 32
-_NEVER = r"[^\s\S]"
 
 
 class Hit(NamedTuple):
@@ -173,7 +173,7 @@ def key_pattern(words: Iterable[str]) -> str:
 
     A word is written in small letters; `_` in it stands for any one separator or none.
     """
-    return "|".join(_word_pattern(word.split("_")) for word in words) or _NEVER
+    return "|".join(_word_pattern(word.split("_")) for word in words) or NEVER
 
 
 def luhn(digits: str) -> bool:

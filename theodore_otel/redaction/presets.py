@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from theodore_otel.errors import InputError
-from theodore_otel.redaction.matcher import DEFAULT_MASK, key_pattern
+from theodore_otel.redaction.matcher import DEFAULT_MASK, NEVER, key_pattern
 
 _FOLDER = Path(__file__).parent
 _SECTION = "redaction"
@@ -28,7 +28,7 @@ _NOT_IN_RE2 = (
     (r"\\Z|\\[uUN]", r"\Z, \u, \U or \N"),
     (r"\{\d*,?\d{4,}", "a repeat of 1,000 and more"),
 )
-_WORD = re.compile(r"[A-Za-z0-9]+([_. -]?[A-Za-z0-9]+)*")
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9]*([_. -]?[A-Za-z0-9]+)*")
 _LITERAL = re.compile(r"[A-Za-z0-9_/:@=~-]+")
 
 
@@ -52,6 +52,12 @@ class Value:
         """Return patterns for RE2, one of which matches in a text of keys and values if one of these values matches."""
         return self.gates or tuple(map(_quoted, self.hints)) or (_unanchored(self.pattern),)
 
+    @property
+    def replacement(self) -> str:
+        """Return what the collector puts in place of a match: the mask, and the context that is kept."""
+        before, after = "$1" * self.groups, "$2" * (re.compile(self.pattern).groups > 1)
+        return f"{before}{DEFAULT_MASK}{after}"
+
     def settings(self) -> dict[str, Any]:
         """Return what the process needs of it."""
         found: dict[str, Any] = {"name": self.name, "pattern": self.pattern, "hints": list(self.hints)}
@@ -74,10 +80,36 @@ class Rules:
         return key_pattern(self.keys)
 
     @property
+    def except_pattern(self) -> str:
+        """Return the pattern that matches the keys that are excepted."""
+        return "^(?:" + "|".join(map(_quoted, self.except_keys)) + ")$" if self.except_keys else NEVER
+
+    @property
+    def any_value(self) -> str:
+        """Return one pattern, for RE2, for all values; slow, for what is rare. Each context has its own group."""
+        return "|".join(f"(?:{value.pattern})" for value in self.values) or NEVER
+
+    @property
+    def any_value_uncaptured(self) -> str:
+        """Return `any_value` without groups."""
+        return _uncaptured(self.any_value)
+
+    @property
+    def any_replacement(self) -> str:
+        """Return what stands in place of a match of `any_value`: groups that took no part are empty."""
+        before, after, number = "", "", 0
+        for value in self.values:
+            groups = re.compile(value.pattern).groups
+            before += f"${number + 1}" * (groups > 0)
+            after += f"${number + 2}" * (groups > 1)
+            number += groups
+        return f"{before}{self.mask}{after}"
+
+    @property
     def key_conditions(self) -> tuple[str, ...]:
         """Return short patterns for RE2, one of which matches in a text that holds a key with a secret word."""
         # A word that ends in another word needs no search of its own: `api_key` is found as `key`.
-        alone = [word for word in self.keys if word.rpartition("_")[0] == "" or word.rpartition("_")[2] not in self.keys]
+        alone = (word for word in self.keys if "_" not in word or word.rpartition("_")[2] not in self.keys)
         return _least(form for word in alone for form in _forms(word))
 
     @property
@@ -183,7 +215,8 @@ def _value(name: str, pattern: str) -> Value:
             raise InputError(f"{where}: {pattern!r} has {what}, which the collector's engine (RE2) does not know")
     if compiled.search("") is not None:
         raise InputError(f"{where}: {pattern!r} matches the empty text, so it would mask everything")
-    return Value(name, pattern, hints=_leading_literal(pattern))
+    # Nothing of a match is kept: only presets have groups for context.
+    return Value(name, _uncaptured(pattern), hints=_leading_literal(pattern))
 
 
 def _outside_classes(pattern: str, shape: str) -> bool:
@@ -200,11 +233,20 @@ def _leading_literal(pattern: str) -> tuple[str, ...]:
     return (literal,) if len(literal) > 1 else ()
 
 
+def _tokens(pattern: str) -> list[str]:
+    return re.findall(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?P?<[A-Za-z_]\w*>|\(\?|.", pattern, re.DOTALL)
+
+
+def _uncaptured(pattern: str) -> str:
+    groups = {"(": "(?:"}
+    tokens = _tokens(pattern)
+    return "".join("(?:" if token.startswith(("(?P<", "(?<")) else groups.get(token, token) for token in tokens)
+
+
 def _unanchored(pattern: str) -> str:
     """Let `^` and `$` match where a value begins and ends in the collector's text of all keys and values."""
-    tokens = re.findall(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", pattern, re.DOTALL)
     ends = {"^": r"(?:^|[\x1e\x1f\"])", "$": r"(?:$|[\x1e\x1f\"])"}
-    return "".join(ends.get(token, token) for token in tokens)
+    return "".join(ends.get(token, token) for token in _tokens(pattern))
 
 
 def _forms(word: str) -> list[str]:
