@@ -1,0 +1,255 @@
+"""Real servers on free loopback ports, each with a folder of its own that outlives a kill."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+from support.collector import free_ports, wait_for
+
+
+class Server:
+    """A program made from a recipe, its ports by name, and what it wrote under `folder`."""
+
+    port_names: Sequence[str] = ()
+    start_seconds = 60
+
+    def __init__(self, home: Path, folder: Path) -> None:
+        self.home = home
+        self.folder = folder
+        self.ports = dict(zip(self.port_names, free_ports(len(self.port_names)), strict=True))
+        self.log = folder / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Write what it needs before its first start."""
+
+    def command(self) -> list[str | Path]:
+        raise NotImplementedError
+
+    def ready(self) -> bool:
+        raise NotImplementedError
+
+    def at(self, port: str) -> str:
+        return f"127.0.0.1:{self.ports[port]}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers; the same ports and data after each start."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self.command(), stdout=log, stderr=log, cwd=self.folder)
+        wait_for(self._up, self.start_seconds, lambda: self.log.read_text(errors="replace")[-3000:])
+
+    def stop(self) -> None:
+        """Ask it to end, and wait."""
+        if self._process and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+    def _up(self) -> bool:
+        assert self._process and self._process.poll() is None, self.log.read_text(errors="replace")[-3000:]
+        return self.ready()
+
+    def get(self, port: str, path: str, **parameters: str) -> Any:
+        """Return the JSON answer of one of its endpoints."""
+        query = urllib.parse.urlencode(parameters)
+        with urllib.request.urlopen(f"http://{self.at(port)}{path}?{query}", timeout=10) as answer:
+            return json.load(answer)
+
+
+def answers(address: str) -> bool:
+    """Return whether a GET of that address is answered with 200."""
+    try:
+        return urllib.request.urlopen(f"http://{address}", timeout=2).status == 200
+    except (OSError, urllib.error.HTTPError):
+        return False
+
+
+class Prometheus(Server):
+    """Prometheus 3 that takes OTLP."""
+
+    port_names = ("http",)
+
+    def prepare(self) -> None:
+        self.configure([])
+
+    def configure(self, targets: Sequence[str]) -> None:
+        """Write the configuration: which addresses it scrapes, twice a second."""
+        job = {"job_name": "collector", "static_configs": [{"targets": list(targets)}]}
+        configuration = {
+            "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
+            "scrape_configs": [job],
+            "storage": {"tsdb": {"out_of_order_time_window": "30m"}},
+        }
+        self.file.write_text(json.dumps(configuration))
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "prometheus.yml"
+
+    def command(self) -> list[str | Path]:
+        return [
+            self.home / "prometheus",
+            f"--config.file={self.file}",
+            f"--storage.tsdb.path={self.folder}/data",
+            f"--web.listen-address={self.at('http')}",
+            "--web.enable-otlp-receiver",
+            "--web.enable-lifecycle",
+            "--log.level=warn",
+        ]
+
+    def ready(self) -> bool:
+        return answers(f"{self.at('http')}/-/ready")
+
+    def scrape(self, *targets: str) -> None:
+        """Scrape these addresses from now on."""
+        self.configure(targets)
+        urllib.request.urlopen(urllib.request.Request(f"http://{self.at('http')}/-/reload", method="POST"), timeout=10)
+
+    def query(self, promql: str) -> list[dict[str, Any]]:
+        """Return the series of an instant query, each with `metric` and `value`."""
+        return self.get("http", "/api/v1/query", query=promql)["data"]["result"]
+
+
+class Jaeger(Server):
+    """Jaeger all-in-one; it keeps traces in memory, so a restart forgets them."""
+
+    _FLAGS: ClassVar[dict[str, str]] = {
+        "otlp": "collector.otlp.grpc.host-port",
+        "otlp_http": "collector.otlp.http.host-port",
+        "query": "query.http-server.host-port",
+        "query_grpc": "query.grpc-server.host-port",
+        "admin": "admin.http.host-port",
+        "grpc": "collector.grpc-server.host-port",
+        "http": "collector.http-server.host-port",
+        "agent": "http-server.host-port",
+        "binary": "processor.jaeger-binary.server-host-port",
+        "compact": "processor.jaeger-compact.server-host-port",
+        "zipkin": "processor.zipkin-compact.server-host-port",
+    }
+    port_names = tuple(_FLAGS)
+
+    def command(self) -> list[str | Path]:
+        addresses = [f"--{flag}={self.at(port)}" for port, flag in self._FLAGS.items()]
+        return [self.home / "all-in-one", *addresses, "--log-level=warn"]
+
+    def ready(self) -> bool:
+        return answers(f"{self.at('admin')}/")
+
+    def spans(self, service: str, operation: str) -> list[dict[str, Any]]:
+        """Return the spans of that name, each with its resource's tags under `resource`; tags as a dict."""
+        traces = self.get("query", "/api/traces", service=service, operation=operation, limit="100")["data"]
+        return [
+            {
+                **span,
+                "tags": _tags(span["tags"]),
+                "resource": _tags(trace["processes"][span["processID"]]["tags"]),
+            }
+            for trace in traces
+            for span in trace["spans"]
+            if span["operationName"] == operation
+        ]
+
+
+def _tags(tags: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {tag["key"]: tag["value"] for tag in tags}
+
+
+class Elasticsearch(Server):
+    """One node of Elasticsearch, without security."""
+
+    port_names = ("http", "transport")
+
+    def prepare(self) -> None:
+        (self.folder / "config").mkdir()
+
+    def command(self) -> list[str | Path]:
+        modules = ["--module-path", self.home / "lib", "--add-modules=jdk.net", "--add-modules=ALL-MODULE-PATH"]
+        ports = [str(self.ports[name]) for name in self.port_names]
+        main = ["-cp", self.home / "main", "node.EsMain", self.home, self.folder, *ports]
+        return ["java", "-Xms768m", "-Xmx768m", *modules, *main]
+
+    def ready(self) -> bool:
+        return answers(f"{self.at('http')}/_cluster/health?wait_for_status=yellow&timeout=1s")
+
+    def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Send one request and return the JSON answer; raise what the server says when it refuses."""
+        request = urllib.request.Request(
+            f"http://{self.at('http')}/{path}",
+            method=method,
+            data=json.dumps(body).encode() if body is not None else None,
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{method} {path}: {error.code} {error.read().decode()}") from error
+
+    def search(self, index: str, query: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the hits, each with `_index` and `_source`; none when there is no such index yet."""
+        self.send("POST", f"{index}/_refresh?ignore_unavailable=true&allow_no_indices=true")
+        found = self.send("POST", f"{index}/_search?ignore_unavailable=true", {"query": query, "size": 1000})
+        return found["hits"]["hits"]
+
+
+class Kafka(Server):
+    """One KRaft node that makes topics when they are written to."""
+
+    port_names = ("broker", "controller")
+
+    def prepare(self) -> None:
+        settings = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@{self.at('controller')}",
+            "controller.listener.names": "CONTROLLER",
+            "listeners": f"PLAINTEXT://{self.at('broker')},CONTROLLER://{self.at('controller')}",
+            "log.dirs": self.folder / "data",
+            "offsets.topic.replication.factor": "1",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "group.initial.rebalance.delay.ms": "0",
+            # After a kill the same broker may register again only when its last session has ended.
+            "broker.session.timeout.ms": "1000",
+            "broker.heartbeat.interval.ms": "250",
+        }
+        self.properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        options = ["format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", self.properties]
+        subprocess.run(self._java("kafka.tools.StorageTool", *options), check=True, capture_output=True)
+
+    @property
+    def properties(self) -> Path:
+        return self.folder / "server.properties"
+
+    def command(self) -> list[str | Path]:
+        return self._java("kafka.Kafka", self.properties)
+
+    def _java(self, main: str, *arguments: str | Path) -> list[str | Path]:
+        options = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-Dorg.apache.logging.log4j.level=WARN"]
+        return ["java", *options, "-cp", f"{self.home}/lib/*", main, *arguments]
+
+    def ready(self) -> bool:
+        try:
+            admin = KafkaAdminClient(bootstrap_servers=[self.at("broker")], request_timeout_ms=2000)
+        except KafkaError:
+            return False
+        admin.close()
+        return True
