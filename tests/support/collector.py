@@ -21,9 +21,10 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from theodore_otel.config import load_text
+from theodore_otel.config.loader import load_layers
 from theodore_otel.config.merge import merge
-from theodore_otel.otelcol import credentials, find
+from theodore_otel.config.source import parse
+from theodore_otel.otelcol import credentials, find, secrets
 from theodore_otel.render import render
 
 
@@ -51,7 +52,13 @@ class Span:
 class Collector:
     """A running collector, what can be sent to it, and what came out."""
 
-    def __init__(self, folder: Path, configuration: Mapping[str, Any], owners: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        configuration: Mapping[str, Any],
+        owners: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.home = folder / "home"
         self.ports = dict(zip(("grpc", "http", "health", "telemetry", "metrics"), free_ports(5), strict=True))
@@ -62,18 +69,21 @@ class Collector:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)
         self.config_file = folder / "collector.yaml"
-        (rendered,) = render(load_text(yaml.safe_dump(self.configuration), "test.yaml"), "test.yaml", ["collector"])
-        self.config_file.write_text(rendered.text)
+        source = parse(yaml.safe_dump(self.configuration), "test.yaml")
+        (rendered,) = render(load_layers(source).config, source.name, ["collector"])
+        self.environment = {**os.environ, "THEODORE_OTEL_HOME": str(self.home), **(environment or {})}
+        text, more = secrets.resolve(rendered.text, self.environment, source)
+        self.environment.update(more)
+        self.config_file.write_text(text)
         self.log = folder / "collector.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and wait until it is healthy."""
         binary = find.installed(lambda message: None)
-        environment = {**os.environ, "THEODORE_OTEL_HOME": str(self.home)}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [binary, "--config", self.config_file], stdout=log, stderr=log, env=environment
+                [binary, "--config", self.config_file], stdout=log, stderr=log, env=self.environment
             )
         wait_for(self._healthy, 30, lambda: self.log.read_text()[-3000:])
 
@@ -190,9 +200,14 @@ class Collector:
 
 
 @contextmanager
-def running(folder: Path, configuration: Mapping[str, Any], owners: Sequence[str] = ()) -> Iterator[Collector]:
-    """Run a collector for the length of a block."""
-    collector = Collector(folder, configuration, owners)
+def running(
+    folder: Path,
+    configuration: Mapping[str, Any],
+    owners: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Collector]:
+    """Run a collector for the length of a block, with more variables in its environment when they are given."""
+    collector = Collector(folder, configuration, owners, environment)
     collector.start()
     try:
         yield collector
