@@ -14,6 +14,7 @@ from theodore_otel.errors import InputError
 from theodore_otel.render import TARGETS, RenderedFile, files, render
 from theodore_otel.render.collector import environment
 from theodore_otel.render.defaults import main as write_defaults
+from theodore_otel.render.exporters import Exporter, exporters
 
 FULL = """
 tenants: {services: {api: {may_report: [acme, globex]}}}
@@ -22,6 +23,17 @@ destinations:
   elastic: {type: elasticsearch, endpoints: ["https://es:9200"], api_key: {env: ES_API_KEY}}
   dd: {type: datadog, api_key: {file: /run/secrets/dd}}
 """
+
+MANY = (
+    FULL
+    + """
+logging: {deduplicate: {enabled: true}}
+tenants:
+  list:
+    acme: {isolation: dedicated, sampling: {traces: 0.5}}
+    globex: {destinations: {jaeger: {}, elastic: {categories: [audit, business]}}}
+"""
+).replace("tenants: {services: {api: {may_report: [acme, globex]}}}\n", "")
 
 
 def collector(text: str) -> dict:
@@ -77,13 +89,83 @@ def test_every_pipeline_from_outside_limits_memory_first_and_checks_the_tenant()
         ]  # fmt: skip
 
 
-def test_every_pipeline_that_exports_redacts_last():
-    config = collector(FULL)
-    connectors = set(config["connectors"])
-    for name, pipeline in config["service"]["pipelines"].items():
-        if not set(pipeline["exporters"]) <= connectors:
-            steps = [step for step in pipeline["processors"] if step != "deltatocumulative"]
-            assert steps[-2:] == ["transform/redact", "groupbyattrs/rebuild"], name
+def ways(config: dict) -> list[list[str]]:
+    """Return every way from a receiver to an exporter as pipelines."""
+    pipelines = config["service"]["pipelines"]
+    starts = [name for name, pipeline in pipelines.items() if set(pipeline["receivers"]) & set(config["receivers"])]
+    found, open_ways = [], [[name] for name in starts]
+    while open_ways:
+        way = open_ways.pop()
+        for target in pipelines[way[-1]]["exporters"]:
+            if target in config["exporters"]:
+                found.append([*way, target])
+            else:
+                open_ways += [[*way, n] for n, pipeline in pipelines.items() if target in pipeline["receivers"]]
+    return found
+
+
+@pytest.mark.parametrize("text", [FULL, MANY], ids=["shared", "lanes"])
+def test_every_way_to_an_exporter_checks_the_tenant_strips_and_redacts(text):
+    config = collector(text)
+    pipelines = config["service"]["pipelines"]
+    assert {way[-1] for way in ways(config)} == set(config["exporters"])
+    for way in ways(config):
+        steps = [step for name in way[:-1] for step in pipelines[name].get("processors", [])]
+        needed = ["memory_limiter", "resource/tenant", "transform/tenant", "filter/tenant", "transform/strip"]
+        needed += ["transform/redact", "groupbyattrs/rebuild"]
+        assert [step for step in steps if step in needed] == needed, way
+
+
+def test_nothing_after_redaction_waits_or_stores_before_the_exporters_queue():
+    pipelines = collector(MANY)["service"]["pipelines"]
+    waiting = [
+        name
+        for name, pipeline in pipelines.items()
+        if any(step.startswith(("batch", "tail_sampling", "logdedup")) for step in pipeline.get("processors", []))
+    ]
+    assert waiting == ["traces/sample", "traces/sample.acme", "logs/rest", "metrics/derived"]
+
+
+def test_a_dedicated_tenant_has_its_own_sampler_and_exporters_and_shared_ones_keep_theirs():
+    config = collector(MANY)
+    table = {row["condition"]: row["pipelines"] for row in config["connectors"]["routing/traces"]["table"]}
+    assert table == {'attributes["tenant.id"] == "acme"': ["traces/sample.acme", "traces/stats.dd.acme"],
+                     'attributes["tenant.id"] == "globex"': ["traces/sample"]}  # fmt: skip
+    assert config["service"]["pipelines"]["traces/lane.acme"]["exporters"] == [
+        "otlp/jaeger.acme", "forward/traces.dest.elastic.acme", "datadog/dd.acme",
+    ]  # fmt: skip
+    assert set(config["exporters"]) >= {"otlp/jaeger", "otlp/jaeger.acme", "elasticsearch/elastic.acme"}
+
+
+def test_a_tenant_with_a_choice_of_destinations_reaches_those_only():
+    config = collector(MANY)
+    reached = {way[-1] for way in ways(config) if any(name.endswith("/lane.group-1") for name in way)}
+    assert reached == {"otlp/jaeger", "elasticsearch/elastic", "file/nowhere"}
+    categories = config["processors"]["filter/categories.elastic.group-1"]["logs"]["log_record"]
+    assert categories == ['not IsMatch(attributes["theodore.category"], "^(audit|business)$$")']
+
+
+def test_a_thousand_shared_tenants_add_no_pipeline_no_exporter_and_no_processor():
+    many = yaml.safe_load(FULL)
+    many["tenants"]["list"] = {f"tenant{number}": {"budget_usd_per_hour": number + 1} for number in range(1000)}
+    assert collector(yaml.safe_dump(many, sort_keys=False)) == collector(FULL)
+
+
+def test_categories_of_a_destination_are_filtered_behind_redaction():
+    config = collector('destinations: {s: {type: siem, endpoint: "siem:6514"}, f: {type: file, directory: /x}}')
+    pipelines = config["service"]["pipelines"]
+    assert pipelines["logs/out"]["exporters"] == ["forward/logs.dest.s", "file/f.logs"]
+    assert pipelines["logs/dest.s"] == {
+        "receivers": ["forward/logs.dest.s"],
+        "processors": ["filter/categories.s", "transform/siem"],
+        "exporters": ["syslog/s"],
+    }
+
+
+def test_the_exporters_are_told_by_destination_signals_and_tenant():
+    told = exporters(load_text(MANY, "t.yaml"))
+    assert set(collector(MANY)["exporters"]) - {"file/nowhere"} == {exporter.id for exporter in told}
+    assert next(e for e in told if e.tenant == "acme") == Exporter("otlp/jaeger.acme", "jaeger", ("traces",), "acme")
 
 
 def test_every_processor_that_protects_fails_closed():
@@ -126,13 +208,15 @@ collector:
         ("{service: {pipelines: {traces/out: {exporters: [debug]}}}}", "collector.extra.service.pipelines.traces/out"),
         ("{service: {telemetry: {logs: {level: debug}}}}", "collector.extra.service.telemetry.logs.level"),
         ("{service: {pipelines: {traces/raw: {receivers: [otlp], exporters: [x]}}}}", "traces/raw.receivers"),
-        ("{service: {pipelines: {traces/raw: {receivers: [forward/sampling]}}}}", "forward/sampling"),
+        ("{service: {pipelines: {traces/raw: {receivers: [forward/sampled]}}}}", "forward/sampled"),
+        ("{service: {pipelines: {logs/raw: {receivers: [x], exporters: [forward/logs]}}}}", "logs/raw.exporters"),
+        ("{service: {pipelines: {logs/raw: {receivers: [x], exporters: [otlp/jaeger]}}}}", "otlp/jaeger"),
         ("{receivers: {otlp: {protocols: {grpc: {endpoint: 0.0.0.0:1}}}}}", "collector.extra.receivers.otlp"),
     ],
 )
 def test_extra_cannot_change_or_bypass_what_is_rendered(extra, expected):
     with pytest.raises(InputError, match=expected.replace(".", r"\.")):
-        collector(f"collector: {{extra: {extra}}}")
+        collector(f"{FULL}\ncollector: {{extra: {extra}}}")
 
 
 def test_a_name_that_a_template_is_not_given_is_an_error():

@@ -7,11 +7,24 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Signal = Literal["traces", "logs", "metrics"]
+Category = Literal[
+    "system",
+    "security",
+    "audit",
+    "performance",
+    "business",
+    "ai_operations",
+    "user_activity",
+    "api_access",
+    "data_processing",
+    "integration",
+]
 Level = Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "CRITICAL"]
 TenantId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,62}$")]
 ServiceId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,58}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 HostPort = Annotated[str, Field(pattern=r"^[^\s:/]+:\d{1,5}$|^\[[0-9a-fA-F:]+\]:\d{1,5}$", examples=["127.0.0.1:4318"])]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
 Rate = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from theodore_otel.config.base import HostPort, Level, Name, Rate, Secret, Section, ServiceId, TenantId, Tls
-from theodore_otel.config.destinations import Destination
+from theodore_otel.config.destinations import Destination, Selection, selected
 from theodore_otel.config.instrument import Instrument
 from theodore_otel.config.units import Duration, Size
 
@@ -49,17 +49,40 @@ class Collector(Section):
         description="Memory it may use; it refuses data before that.",
     )
     queue: Queue = Field(Queue(), description="The queue on disk.")
+    max_series: int = Field(
+        50_000, ge=100, description="Series of counted metrics at most; further ones are dropped and counted."
+    )
     extra: dict[str, Any] = Field(
         {}, description="Raw collector configuration, merged in; it may add, not change tenancy or redaction."
     )
 
 
 class Retention(Section):
-    """How long stored telemetry is kept."""
+    """How long stored telemetry is kept. What is kept equally long stands in one data stream."""
 
     logs: Duration = Field("30d", validate_default=True, description="Log records.")
     traces: Duration = Field("7d", validate_default=True, description="Traces.")
+    metrics: Duration = Field("30d", validate_default=True, description="Metrics, where a destination stores them so.")
     audit: Duration = Field("400d", validate_default=True, description="Audit and security records.")
+
+
+class TenantRetention(Section):
+    """What differs for one tenant."""
+
+    logs: Duration | None = Field(None, description="Log records.")
+    traces: Duration | None = Field(None, description="Traces.")
+    metrics: Duration | None = Field(None, description="Metrics, where a destination stores them so.")
+    audit: Duration | None = Field(None, description="Audit and security records.")
+
+
+LogRates = dict[Literal["TRACE", "DEBUG", "INFO"], Rate]
+
+
+class TenantSampling(Section):
+    """What differs for one tenant."""
+
+    traces: Rate | None = Field(None, description="Share of ordinary traces kept.")
+    logs: LogRates = Field({}, description="Share of records kept by level.")
 
 
 class TenantDefaults(Section):
@@ -78,10 +101,16 @@ class Tenant(Section):
     isolation: Literal["shared", "dedicated"] | None = Field(
         None, description="dedicated: own sampler, queue and data streams."
     )
-    retention: Retention | None = Field(None, description="How long stored telemetry is kept.")
+    retention: TenantRetention = Field(TenantRetention(), description="How long stored telemetry is kept.")
     budget_usd_per_hour: float | None = Field(None, gt=0, description="AI cost an hour that raises an alert.")
-    destinations: list[Name] = Field([], description="Only these destinations; all of them when empty.")
-    drop_attributes: list[str] = Field([], description="Attributes removed from this tenant's telemetry.")
+    destinations: Annotated[dict[Name, Selection], BeforeValidator(selected)] = Field(
+        {}, description="Only these destinations, a list or a mapping with signals and categories; all when empty."
+    )
+    sampling: TenantSampling = Field(TenantSampling(), description="Shares kept; the general ones when empty.")
+    drop_attributes: list[str] = Field([], description="Names of attributes removed from this tenant's telemetry.")
+    keep_attributes: list[str] = Field(
+        [], description="Only these attributes of spans, events and log records are kept; all of them when empty."
+    )
 
 
 class TenantService(Section):
@@ -121,14 +150,22 @@ class Tenants(Section):
         return self
 
 
+class Deduplication(Section):
+    """Equal records become one that says how many they were."""
+
+    enabled: bool = Field(False, description="true joins equal records below WARN; audit and security never.")
+    interval: Duration = Field("10s", validate_default=True, description="How long equal records are gathered.")
+
+
 class Logging(Section):
     """Log levels and log sampling."""
 
     level: Level = Field("INFO", description="Least severe level that Theodore exports.")
     components: dict[str, Level] = Field({}, description="Level by component (logger name).")
-    sampling: dict[Literal["TRACE", "DEBUG", "INFO"], Rate] = Field(
+    sampling: LogRates = Field(
         {}, description="Share of records kept by level; WARN and above, audit and security are always kept."
     )
+    deduplicate: Deduplication = Field(Deduplication(), description="Joining of equal records.")
     correlation_header: str = Field(
         "X-Correlation-ID", pattern=r"^[A-Za-z0-9-]+$", description="HTTP header of the correlation id."
     )
@@ -154,6 +191,9 @@ class TraceSampling(Section):
     )
     max_traces: int = Field(
         50_000, ge=100, description="Traces that wait for a decision at most; then senders have to wait."
+    )
+    max_spans_per_second: int | None = Field(
+        None, ge=1, description="Most spans of ordinary traces kept each second; errors and slow ones come on top."
     )
 
 
@@ -241,10 +281,15 @@ class Config(Section):
     @model_validator(mode="after")
     def _tenants_name_destinations_that_exist(self) -> Self:
         for tenant, differs in self.tenants.list.items():
-            unknown = sorted(set(differs.destinations) - set(self.destinations))
-            if unknown:
-                raise ValueError(
-                    f"tenants.list.{tenant}.destinations: expected names of destinations "
-                    f"({', '.join(self.destinations) or 'none is configured'}), got {unknown[0]!r}"
-                )
+            for name, selection in differs.destinations.items():
+                self._check_selection(f"tenants.list.{tenant}.destinations", name, selection)
         return self
+
+    def _check_selection(self, where: str, name: str, selection: Selection) -> None:
+        if name not in self.destinations:
+            known = ", ".join(self.destinations) or "none is configured"
+            raise ValueError(f"{where}: expected names of destinations ({known}), got {name!r}")
+        there = self.destinations[name].signals
+        more = [signal for signal in selection.signals or () if signal not in there]
+        if more:
+            raise ValueError(f"{where}.{name}.signals: expected some of {', '.join(there)}, got {more[0]!r}")

@@ -10,23 +10,14 @@ import yaml
 
 from theodore_otel import paths
 from theodore_otel.config.model import Config
+from theodore_otel.config.units import format_duration
 from theodore_otel.conventions.registry import metrics
 from theodore_otel.errors import InputError
+from theodore_otel.render.exporters import exporters
 from theodore_otel.render.extra import with_extra
 from theodore_otel.render.filters import FILTERS, quoted
+from theodore_otel.render.lanes import SIGNALS, Lane, lanes, outlets
 from theodore_otel.render.rules import redaction_rules
-
-# The id an exporter has in the collector, by type of destination; {name} and {signal} are filled in.
-_EXPORTERS = {
-    "otlp": "otlp/{name}",
-    "jaeger": "otlp/{name}",
-    "prometheus": "prometheus/{name}",
-    "elasticsearch": "elasticsearch/{name}",
-    "datadog": "datadog/{name}",
-    "file": "file/{name}_{signal}",
-    "local": "file/{name}_{signal}",
-    "console": "debug/{name}",
-}
 
 
 def render_collector(config: Config, header: str) -> str:
@@ -43,9 +34,12 @@ def render_collector(config: Config, header: str) -> str:
             config=config,
             rules=redaction_rules(config),
             metrics=metrics(),
-            exporters=_exporters(config),
+            counted=[metric.name for metric in metrics().values() if metric.source in ("spans", "logs")],
+            exporters=exporters(config),
             queue_directory=_place(config.collector.queue.directory, "queue"),
             credentials_file=_place(config.tenants.credentials_file, "credentials.htpasswd"),
+            **_ways(lanes(config)),
+            **_differences(config),
             **_tables(),
         )
     )
@@ -67,16 +61,40 @@ def environment() -> jinja2.Environment:
     return env
 
 
-def _exporters(config: Config) -> dict[str, list[str]]:
-    """Return the exporters of each signal, in the file's order."""
-    result: dict[str, list[str]] = {"traces": [], "logs": [], "metrics": []}
-    for name, destination in config.destinations.items():
-        kind = _EXPORTERS[destination.type]
-        if destination.type == "otlp" and destination.protocol == "http":
-            kind = "otlphttp/{name}"
-        for signal in destination.signals:
-            result[signal].append(kind.format(name=name, signal=signal))
-    return result
+def _ways(all_lanes: list[Lane]) -> dict[str, Any]:
+    """Return the lanes, and what of them the pipelines need: who is set apart where, and what stands between."""
+    shared = all_lanes[0]
+    return {
+        "lanes": all_lanes,
+        "split": [lane for lane in all_lanes[1:] if lane.dedicated or lane.datadog != shared.datadog],
+        "outlets": outlets(all_lanes),
+        "stats": list(dict.fromkeys(outlet for lane in all_lanes for outlet in lane.datadog)),
+        "nowhere": any(not lane.entries(signal) for lane in all_lanes for signal in SIGNALS),
+    }
+
+
+def _differences(config: Config) -> dict[str, Any]:
+    """Return what single tenants want otherwise than the rest."""
+    listed = config.tenants.list
+    rates = {name: tenant.sampling.traces for name, tenant in listed.items() if tenant.sampling.traces is not None}
+    dedicated = {lane.name for lane in lanes(config) if lane.dedicated}
+    return {
+        "rates": rates,
+        "shared_rates": {name: rate for name, rate in rates.items() if name not in dedicated},
+        "log_rates": {name: tenant.sampling.logs for name, tenant in listed.items() if tenant.sampling.logs},
+        "differing": {n: tenant for n, tenant in listed.items() if tenant.drop_attributes or tenant.keep_attributes},
+        "retention_classes": {kind: _classes(config, kind) for kind in ("traces", "logs", "metrics", "audit")},
+    }
+
+
+def _classes(config: Config, kind: str) -> dict[str, list[str]]:
+    """Return the tenants whose telemetry is kept otherwise than in general, by how long it is kept."""
+    found: dict[str, list[str]] = {}
+    for name, tenant in config.tenants.list.items():
+        kept = getattr(tenant.retention, kind)
+        if kept is not None and kept != getattr(config.tenants.defaults.retention, kind):
+            found.setdefault(format_duration(kept), []).append(name)
+    return found
 
 
 def _place(configured: str | None, default: str) -> str:

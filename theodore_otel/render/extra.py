@@ -27,15 +27,19 @@ def with_extra(text: str, extra: dict[str, Any], header: str) -> str:
 
 
 def _check_pipelines(extra: dict[str, Any], rendered: dict[str, Any]) -> None:
-    """A new pipeline may be fed by new components only: everything else carries what is not redacted yet."""
-    ours = {name for kind in ("receivers", "connectors") for name in rendered.get(kind) or {}}
+    """A new pipeline joins new components only: what is rendered carries or takes telemetry of checked tenants."""
     for name, pipeline in (extra.get("service", {}).get("pipelines") or {}).items():
-        taken = sorted(ours.intersection((pipeline or {}).get("receivers") or []))
-        if taken:
-            raise InputError(
-                f"collector.extra.service.pipelines.{name}.receivers: expected receivers that collector.extra adds, "
-                f"got {taken[0]!r}: its data has not been checked and redacted there"
-            )
+        for end, why in (
+            ("receivers", "its data has not been checked and redacted there"),
+            ("exporters", "what it takes has to be checked and redacted before; send it to the collector's own listener"),
+        ):
+            ours = {found for kind in (end, "connectors") for found in rendered.get(kind) or {}}
+            taken = sorted(ours.intersection((pipeline or {}).get(end) or []))
+            if taken:
+                raise InputError(
+                    f"collector.extra.service.pipelines.{name}.{end}: expected {end} that collector.extra adds, "
+                    f"got {taken[0]!r}: {why}"
+                )
 
 
 def _add(below: dict[str, Any], above: dict[str, Any], path: str) -> dict[str, Any]:

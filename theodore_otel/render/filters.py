@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
 from theodore_otel.config.base import Secret, Tls
+from theodore_otel.config.units import format_duration
 
 
 def quoted(value: Any) -> str:
@@ -23,6 +25,16 @@ def duration(value: timedelta) -> str:
     """Write a duration as Go reads it: it knows no unit above hours."""
     milliseconds = round(value.total_seconds() * 1000)
     return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
+
+
+def percent(share: float) -> str:
+    """Return a share as the percentage a log sampler takes; it reads 0 as not set, and OTTL no exponents."""
+    return f"{round(share * 100, 4) or 0.0000001:.7f}".rstrip("0").rstrip(".")
+
+
+def names_pattern(names: list[str]) -> str:
+    """Return the pattern that matches these names as a whole."""
+    return f"^({'|'.join(re.escape(name) for name in names)})$"
 
 
 def client_tls(tls: Tls) -> str:
@@ -57,6 +69,9 @@ FILTERS = {
     "q": quoted,
     "secret": secret,
     "duration": duration,
+    "unit": format_duration,
+    "percent": percent,
+    "names_pattern": names_pattern,
     "client_tls": client_tls,
     "listener_tls": listener_tls,
     "host": host,
