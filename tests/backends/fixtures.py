@@ -19,7 +19,7 @@ def _fixture(name: str, server: type[Server]) -> object:
         started = server(_home(name, request), tmp_path_factory.mktemp(name))
         started.start()
         yield started
-        started.stop()
+        started.kill()
 
     return run
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from kafka import KafkaAdminClient
-from kafka.errors import KafkaError
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 from support.collector import free_ports, wait_for
 
 
@@ -47,15 +47,6 @@ class Server:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self.command(), stdout=log, stderr=log, cwd=self.folder)
         wait_for(self._up, self.start_seconds, lambda: self.log.read_text(errors="replace")[-3000:])
-
-    def stop(self) -> None:
-        """Ask it to end, and wait."""
-        if self._process and self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(30)
-            except subprocess.TimeoutExpired:
-                self.kill()
 
     def kill(self) -> None:
         """kill -9."""
@@ -247,9 +238,9 @@ class Kafka(Server):
         return ["java", *options, "-cp", f"{self.home}/lib/*", main, *arguments]
 
     def ready(self) -> bool:
+        # log_level 0: it would tell of every attempt that comes too early.
+        admin = AdminClient({"bootstrap.servers": self.at("broker"), "log_level": 0})
         try:
-            admin = KafkaAdminClient(bootstrap_servers=[self.at("broker")], request_timeout_ms=2000)
-        except KafkaError:
+            return bool(admin.list_topics(timeout=1).brokers)
+        except KafkaException:
             return False
-        admin.close()
-        return True

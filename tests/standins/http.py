@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-import zstandard
-
 
 class WireError(Exception):
     """A request is not in the service's format; the message says what was expected and what came."""
@@ -173,6 +171,4 @@ def _plain(body: bytes, encoding: str) -> bytes:
         return gzip.decompress(body)
     if encoding == "deflate":
         return zlib.decompress(body)
-    if encoding == "zstd":
-        return zstandard.ZstdDecompressor().decompressobj().decompress(body)
     return body
