@@ -31,7 +31,7 @@ def _check_pipelines(extra: dict[str, Any], rendered: dict[str, Any]) -> None:
     for name, pipeline in (extra.get("service", {}).get("pipelines") or {}).items():
         for end, why in (
             ("receivers", "its data has not been checked and redacted there"),
-            ("exporters", "what it takes has to be checked and redacted before; send it to the collector's own listener"),
+            ("exporters", "what it takes has to be checked first; send it to the collector's own listener"),
         ):
             ours = {found for kind in (end, "connectors") for found in rendered.get(kind) or {}}
             taken = sorted(ours.intersection((pipeline or {}).get(end) or []))
