@@ -16,6 +16,8 @@ COMMANDS = {
     "init": "Write a commented sample theodore-otel.yaml.",
     "render": "Turn theodore-otel.yaml into the files that run.",
     "validate": "Have the real collector check what would be rendered.",
+    "test": "Run unit tests for the pipelines in the real collector.",
+    "graph": "Draw the pipelines that would be rendered.",
     "config": "Explain the configuration and print its JSON Schema.",
     "collector": "Install, build, inspect and run the collector binary.",
     "stack": "Run the local stack in the background.",
