@@ -9,10 +9,12 @@ become the parent of every request. Its own spans and logs are reported all the 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import TracebackType
 from typing import Any, Final
 
 from opentelemetry import context, trace
@@ -23,6 +25,7 @@ from theodore_otel.instrument import context as process_context
 from theodore_otel.instrument import entry
 from theodore_otel.instrument.lazy import when_imported
 from theodore_otel.instrument.scrub import Scrubber
+from theodore_otel.instrument.tracebacks import HIDDEN, hide_own_frame
 
 _SERVERS: Final = frozenset({"uvicorn", "gunicorn", "hypercorn", "flask run", "celery worker"})
 
@@ -82,44 +85,45 @@ class CommandSpan:
 
     def _wrap_click(self, click_core: Any) -> None:
         original = click_core.Command.invoke
+        group = getattr(click_core, "Group", ())
 
         def invoke(command: Any, ctx: Any) -> Any:
             name = _name(ctx)
-            if isinstance(command, _group(click_core)) or self._running or name in _SERVERS:
+            # A group that was given a command runs its own callback first: the command is what counts.
+            passing = isinstance(command, group) and ctx.invoked_subcommand is not None
+            with HIDDEN if passing or self._running or name in _SERVERS else _Running(self, name, ctx):
                 return original(command, ctx)
-            return self._run(name, original, command, ctx)
 
         invoke.__wrapped__ = original  # type: ignore[attr-defined]
         click_core.Command.invoke = invoke
 
-    def _run(self, name: str, original: Callable[[Any, Any], Any], command: Any, ctx: Any) -> Any:
+    def begin(self, name: str, ctx: Any) -> Any:
+        """Start the span of a command and make it current; returns what `end` needs."""
         self.finish()
-        span = self._tracer().start_span(name, attributes=self._attributes(name))
-        self._span = span
+        self._span = self._tracer().start_span(name, attributes=self._attributes(name, ctx))
         self._running = True
-        token = context.attach(trace.set_span_in_context(span))
-        try:
-            return original(command, ctx)
-        except BaseException as error:
-            self._failed(span, error)
-            raise
-        finally:
-            self._ended_at = time.time_ns()
-            self._running = False
-            _detach(token)
+        return context.attach(trace.set_span_in_context(self._span))
 
-    def _attributes(self, name: str) -> dict[str, Any]:
+    def end(self, token: Any, error: BaseException | None) -> None:
+        """Note how a command ended; its span stays open."""
+        if error is not None and self._span is not None:
+            self._failed(self._span, error)
+        self._ended_at = time.time_ns()
+        self._running = False
+        _detach(token)
+
+    def _attributes(self, name: str, ctx: Any) -> dict[str, Any]:
         return {
             names.OPERATION_TYPE: "command",
             names.COMMAND: name,
             "process.executable.name": os.path.basename(sys.argv[0]) if sys.argv else "",  # noqa: PTH119
-            "process.command_args": self._arguments(),
+            "process.command_args": self._arguments(ctx),
             "process.pid": os.getpid(),
         }
 
-    def _arguments(self) -> list[str]:
+    def _arguments(self, ctx: Any) -> list[str]:
         try:
-            return self._scrubber.arguments(sys.argv)
+            return self._scrubber.arguments(sys.argv, set(_secrets(ctx, self._scrubber.secret_key)))
         except Exception:  # noqa: BLE001 - without a matcher no argument leaves, rather than all of them
             return sys.argv[:1]
 
@@ -137,7 +141,8 @@ class CommandSpan:
 
         def exit(status: Any = None, /) -> Any:  # noqa: A001
             self._exit_code = exit_code(SystemExit(status))
-            return original(status)
+            with HIDDEN:
+                return original(status)
 
         exit.__doc__ = original.__doc__
         sys.exit = exit
@@ -147,9 +152,29 @@ class CommandSpan:
 
         async def serve(instance: Any, *args: Any, **kwargs: Any) -> Any:
             self.abandon()
-            return await original(instance, *args, **kwargs)
+            with HIDDEN:
+                return await original(instance, *args, **kwargs)
 
         server.Server.serve = serve
+
+
+class _Running:
+    """The scope of a running command; its frame leaves the traceback of an exception."""
+
+    def __init__(self, command: CommandSpan, name: str, ctx: Any) -> None:
+        self._command = command
+        self._name = name
+        self._ctx = ctx
+        self._token: Any = None
+
+    def __enter__(self) -> None:
+        with contextlib.suppress(Exception):  # the command runs whatever becomes of its span
+            self._token = self._command.begin(self._name, self._ctx)
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
+        hide_own_frame(error, traceback)
+        with contextlib.suppress(Exception):
+            self._command.end(self._token, error)
 
 
 def exit_code(error: BaseException) -> int:
@@ -175,12 +200,17 @@ def _name(ctx: Any) -> str:
     return " ".join(reversed(parts)) or ctx.info_name or "command"
 
 
-def _group(click_core: Any) -> Any:
-    return getattr(click_core, "MultiCommand", None) if not hasattr(click_core, "Group") else click_core.Group
+def _secrets(ctx: Any, secret_key: Callable[[str], bool]) -> Iterator[str]:
+    """Yield what was given to options and arguments that are secret by name or typed without echo."""
+    while ctx is not None:
+        for parameter in ctx.command.params:
+            if secret_key(parameter.name or "") or getattr(parameter, "hide_input", False):
+                value = ctx.params.get(parameter.name)
+                yield from (v for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, str) and v)
+        ctx = ctx.parent
 
 
 def _detach(token: Any) -> None:
-    try:
-        context.detach(token)
-    except ValueError:  # the command was abandoned in another context
-        return
+    if token is not None:
+        with contextlib.suppress(ValueError):  # the command was abandoned in another context
+            context.detach(token)

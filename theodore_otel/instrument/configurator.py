@@ -14,18 +14,21 @@ from opentelemetry import propagate, trace
 
 from theodore_otel import __version__
 from theodore_otel.conventions import names
-from theodore_otel.instrument import children, context, lazy, propagators, redirects
+from theodore_otel.instrument import children, context, forks, lazy, propagators, redirects
 from theodore_otel.instrument import settings as settings_module
 from theodore_otel.instrument.command import CommandSpan
+from theodore_otel.instrument.distro import TheodoreDistro
 from theodore_otel.instrument.encode import Encoder
 from theodore_otel.instrument.ending import Ending
 from theodore_otel.instrument.pipeline import Limits, Pipeline
+from theodore_otel.instrument.providers import give_way, install_tracing
 from theodore_otel.instrument.say import say
 from theodore_otel.instrument.scrub import Scrubber
 from theodore_otel.instrument.sender import Sender, Tls
 from theodore_otel.instrument.settings import Settings
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk._logs import LoggerProvider
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
 
@@ -34,7 +37,9 @@ class TheodoreConfigurator:
     """The entry point `opentelemetry_configurator`."""
 
     def configure(self, **kwargs: Any) -> None:  # noqa: ARG002
-        """Set up this process; `kwargs` (the wrapper's version) are not needed."""
+        """Set up this process, unless another distro was loaded; `kwargs` (the wrapper's version) are not needed."""
+        if not TheodoreDistro.active and os.environ.get("OTEL_PYTHON_CONFIGURATOR") != "theodore":
+            return
         attempt(children.keep_to_ourselves)
         if not settings_module.disabled():
             attempt(_set_up)
@@ -56,11 +61,13 @@ class Setup:
         self._scrubber = Scrubber(settings.redaction)
         self._encoder = Encoder(self._scrubber)
         self._pipelines: list[Pipeline] = []
+        self._tracer_provider: TracerProvider | None = None
 
     def run(self) -> None:
         """Install every part; one that fails is told and left out."""
         self._ending = Ending(self._pipelines, self._settings.exit_budget)
         for verb in (
+            forks.prepare,
             self._begin_context,
             self._describe_resource,
             self._trace,
@@ -82,13 +89,12 @@ class Setup:
     def _trace(self) -> None:
         if not exports("traces"):
             return
-        pipeline = self._pipeline("traces", self._encoder.traces)
-        self._tracer_provider = tracer_provider(self._resource, pipeline)
+        self._tracer_provider = install_tracing(self._resource, self._pipeline("traces", self._encoder.traces))
 
     def _log(self) -> None:
         if not exports("logs"):
             return
-        from opentelemetry._logs import set_logger_provider
+        from opentelemetry import _logs
         from opentelemetry.sdk._logs import LoggerProvider
 
         from theodore_otel.instrument.logs import LogExport
@@ -97,27 +103,29 @@ class Setup:
         provider = LoggerProvider(self._resource, shutdown_on_exit=False)
         provider.add_log_record_processor(RootedBaggageLogProcessor(context.carried))
         provider.add_log_record_processor(PipelineLogProcessor(self._pipeline("logs", self._encoder.logs)))
-        set_logger_provider(provider)
+        _logs.set_logger_provider(provider)
+        give_way(_logs._internal, "logger", lambda _: None)  # records are exported to ours all the same
         LogExport(provider, self._settings.export_level).install()
-        lazy.preparations["structlog"] = self._prepare_structlog
+        lazy.preparations["structlog"] = lambda: self._prepare_structlog(provider)
 
-    def _prepare_structlog(self) -> dict[str, Any]:
+    def _prepare_structlog(self, provider: LoggerProvider) -> dict[str, Any]:
         from theodore_otel.instrument import structlog_events
 
         structlog_events.prepare(self._settings.export_level)
-        return {}
+        return {"logger_provider": provider}
 
     def _measure(self) -> None:
         if not exports("metrics"):
             return
-        from opentelemetry.metrics import set_meter_provider
+        from opentelemetry import metrics
 
         from theodore_otel.instrument.metrics import LazyMeterProvider, build_provider
 
         interval = _seconds("OTEL_METRIC_EXPORT_INTERVAL", 60.0)
         provider = LazyMeterProvider(lambda: build_provider(pipeline, self._resource))
         pipeline = self._pipeline("metrics", self._encoder.metrics, Limits(delay=interval), provider.collect)
-        set_meter_provider(provider)
+        metrics.set_meter_provider(provider)
+        give_way(metrics._internal, "meter", lambda _: say("the application set a meter provider; metrics go there"))
 
     def _propagate(self) -> None:
         guarded = propagators.build(self._settings)
@@ -150,7 +158,12 @@ class Setup:
         sender = Sender(
             self._settings.url(signal), self._settings.headers.get(signal, {}), compress=_compresses(), tls=_tls()
         )
-        pipeline = Pipeline(signal, encode, sender, limits, collect=collect)
+
+        def prepare() -> None:
+            self._encoder.prepare(signal)
+            sender.prepare()
+
+        pipeline = Pipeline(signal, encode, sender, limits, prepare=prepare, collect=collect)
         self._pipelines.append(pipeline)
         return pipeline
 
@@ -184,35 +197,6 @@ def resource(settings: Settings) -> Resource:
         "process.pid": os.getpid(),
     }
     return Resource(attributes).merge(OTELResourceDetector().detect())
-
-
-def tracer_provider(resource: Resource, pipeline: Pipeline) -> TracerProvider | None:
-    """Set the global tracer provider, or add to the one the application has set already."""
-    from opentelemetry.sdk.trace import TracerProvider
-
-    from theodore_otel.instrument.processors import (
-        EntrySpanProcessor,
-        PipelineSpanProcessor,
-        RootedBaggageSpanProcessor,
-    )
-
-    present = trace.get_tracer_provider()
-    if isinstance(present, trace.ProxyTracerProvider):
-        provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        trace.set_tracer_provider(provider)
-    elif isinstance(present, TracerProvider):
-        say("a tracer provider is set already; its spans are reported too, under its own resource")
-        provider = present
-    else:
-        say(f"a tracer provider is set already ({type(present).__name__}); its spans are left to it")
-        return None
-    for processor in (
-        EntrySpanProcessor(),
-        RootedBaggageSpanProcessor(context.carried),
-        PipelineSpanProcessor(pipeline),
-    ):
-        provider.add_span_processor(processor)
-    return provider
 
 
 def exports(signal: str) -> bool:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from theodore_otel.instrument.forks import importing
 from theodore_otel.instrument.say import say
 
 _PER_MILLION: Final = 1_000_000
@@ -26,7 +27,7 @@ class Prices:
         if self._warming or (model is not None and model in self._configured):
             return
         self._warming = True
-        threading.Thread(target=_table, name="theodore-otel-prices", daemon=True).start()
+        threading.Thread(target=_import_table, name="theodore-otel-prices", daemon=True).start()
 
     def cost(self, provider: str | None, models: tuple[str | None, ...], tokens: tuple[int, int]) -> float | None:
         """Return the price of a call in US dollars, None when no price is known.
@@ -70,10 +71,15 @@ def _known_cost(provider: str | None, model: str, tokens: tuple[int, int]) -> fl
         return None
 
 
+def _import_table() -> None:
+    with importing():
+        _table()
+
+
 def _table() -> Any:
     # 0.24 s to import, so never at start-up; with a thread importing it already, this waits for that thread.
     try:
         import genai_prices
-    except ImportError:
+    except Exception:  # noqa: BLE001 - not installed, or not with what else is installed
         return None
     return genai_prices

@@ -9,8 +9,10 @@ say SIG_DFL, and setting any handler replaces ours.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +35,7 @@ class Ending:
         self._budget = budget
         self._before: list[Callable[[], None]] = []
         self._done = False
+        self.running = False
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._after_fork)
 
@@ -45,13 +48,25 @@ class Ending:
         atexit.register(self.run)
         when_imported("multiprocessing.util", self._follow_workers)
         if threading.current_thread() is threading.main_thread():
-            _Terminated(self.run).install()
+            _Terminated(self).install()
 
     def run(self) -> None:
         """Deliver what is left. Takes the budget at most; a second call does nothing."""
         if self._done:
             return
-        self._done = True
+        self._done = self.running = True
+        try:
+            self._deliver()
+        except KeyboardInterrupt:  # somebody does not want to wait for it
+            pass
+        finally:
+            self.running = False
+        message = summary(self._pipelines)
+        if message:
+            say(message)
+        _keep_interrupted()
+
+    def _deliver(self) -> None:
         deadline = time.monotonic() + self._budget
         for action in self._before:
             try:
@@ -62,16 +77,24 @@ class Ending:
             pipeline.close(deadline)
         for pipeline in self._pipelines:
             pipeline.join()
-        message = summary(self._pipelines)
-        if message:
-            say(message)
 
     def _follow_workers(self, util: Any) -> None:
         # Workers of multiprocessing leave through os._exit, past atexit, but run its finalizers.
         util.register_after_fork(self, lambda ending: util.Finalize(None, ending.run, exitpriority=-100))
 
     def _after_fork(self) -> None:
-        self._done = False
+        self._done = self.running = False
+
+
+def _keep_interrupted() -> None:
+    """Have Python still end by SIGINT after a KeyboardInterrupt that nobody caught.
+
+    It remembers that in a flag which every later `exec` of a string resets, as importing a dataclass does; running one
+    that ends so sets it again.
+    """
+    if getattr(sys, "last_type", None) is KeyboardInterrupt:
+        with contextlib.suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")  # noqa: S102
 
 
 def summary(pipelines: Sequence[Pipeline]) -> str:
@@ -106,8 +129,8 @@ def _unique(texts: list[str]) -> list[str]:
 class _Terminated:
     """A handler in place of SIGTERM's default action, which the program does not see."""
 
-    def __init__(self, deliver: Callable[[], None]) -> None:
-        self._deliver = deliver
+    def __init__(self, ending: Ending) -> None:
+        self._ending = ending
         self._signal = signal.signal
         self._getsignal = signal.getsignal
 
@@ -119,7 +142,9 @@ class _Terminated:
         signal.getsignal = self._wrapped_getsignal  # type: ignore[assignment]
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        self._deliver()
+        if self._ending.running:
+            return  # it ends already; a pool terminates workers that do
+        self._ending.run()
         self._signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 

@@ -20,8 +20,11 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from functools import update_wrapper
 from threading import local
 from typing import TYPE_CHECKING, Any, Final
+
+from theodore_otel.instrument.tracebacks import HIDDEN
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -63,18 +66,23 @@ class LogExport:
             if not is_enabled_for(self, record.levelno) and _made_for_export(sys._getframe(1)):
                 export.emit(record)
                 return None
-            return handle(self, record)
+            with HIDDEN:
+                return handle(self, record)
 
         def callHandlers(self: logging.Logger, record: logging.LogRecord) -> None:  # noqa: N802
             if record.levelno >= export.level(self.name):
                 export.emit(record)
-            call_handlers(self, record)
+            with HIDDEN:
+                call_handlers(self, record)
 
-        wrapped_handle.__name__ = "handle"
-        for method in (isEnabledFor, wrapped_handle, callHandlers):
-            method.__qualname__ = f"Logger.{method.__name__}"
+        for method, original in (
+            (isEnabledFor, is_enabled_for),
+            (wrapped_handle, handle),
+            (callHandlers, call_handlers),
+        ):
+            update_wrapper(method, original)
             # `findCaller` and the call stack of "--- Logging error ---" skip frames of logging's own file.
-            method.__code__ = method.__code__.replace(co_filename=_LOGGING_FILE, co_name=method.__name__)
+            method.__code__ = method.__code__.replace(co_filename=_LOGGING_FILE, co_name=original.__name__)
         logging.Logger.isEnabledFor = isEnabledFor  # type: ignore[method-assign]
         logging.Logger.handle = wrapped_handle  # type: ignore[method-assign]
         logging.Logger.callHandlers = callHandlers  # type: ignore[method-assign]

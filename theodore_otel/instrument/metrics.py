@@ -71,9 +71,11 @@ def build_provider(pipeline: Pipeline, resource: Any) -> SdkMeterProvider:
         def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
             """Nothing: the pipelines are closed together, by `ending`."""
 
-    return SdkProvider(
+    provider = SdkProvider(
         metric_readers=[PipelineReader()],
         resource=resource,
         exemplar_filter=AlwaysOffExemplarFilter(),
         shutdown_on_exit=False,
     )
+    pipeline.start()  # from now on it collects every interval
+    return provider

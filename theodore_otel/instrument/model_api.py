@@ -21,11 +21,12 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from theodore_otel.conventions import names
 from theodore_otel.instrument import active, outcome, usage
-from theodore_otel.instrument.operation import Tools, hide_own_frame, quietly
+from theodore_otel.instrument.operation import Tools, quietly
 from theodore_otel.instrument.outcome import Outcome
 from theodore_otel.instrument.readers import MISSING, Call, Parameters, Reader, reader
 from theodore_otel.instrument.say import say
 from theodore_otel.instrument.texts import as_count, as_text
+from theodore_otel.instrument.tracebacks import hide_own_frame
 
 _COVERED_KEY: Final = context.create_key("theodore-otel-model-call")
 _LARGEST_ANSWER: Final = 8 * 1024 * 1024
@@ -95,8 +96,7 @@ class Exchange:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
         """Let an exception pass."""
-        if error is not None:
-            hide_own_frame(error, traceback)
+        hide_own_frame(error, traceback)
 
     def answered(self, status: int, body: Any) -> None:
         """End the call: HTTP status and the answer's JSON (bytes, text or object), None when it was not read."""

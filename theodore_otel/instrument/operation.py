@@ -24,6 +24,7 @@ from theodore_otel.instrument.kinds import FUNCTION_NAME, Field, Kind
 from theodore_otel.instrument.outcome import Outcome
 from theodore_otel.instrument.readers import MISSING, Call, Parameters, Reader, reader
 from theodore_otel.instrument.texts import Redact
+from theodore_otel.instrument.tracebacks import hide_own_frame
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -94,12 +95,6 @@ class Watched:
     def judge(self, call: Call) -> Outcome:
         """Say how a call that returned went."""
         return outcome.from_result(call, self._succeeded, self._error, self.kind.type, self.tools.redact)
-
-
-def hide_own_frame(error: BaseException, traceback: TracebackType | None) -> None:
-    """Take the wrapper's frame out of an exception's traceback; for `__exit__` of a scope in that frame."""
-    if traceback is not None:
-        error.__traceback__ = traceback.tb_next
 
 
 class Observer:

@@ -6,6 +6,7 @@ the time is up. Here what could not be delivered stays available as encoded byte
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -14,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from theodore_otel.instrument.forks import importing
 from theodore_otel.instrument.sender import Answer, Sender
 
 _BACKLOG_BYTES: Final = 16 * 1024 * 1024
@@ -36,7 +38,7 @@ class Payload:
 class Limits:
     """How much is held and how often it is sent."""
 
-    queue: int = 2048
+    queue: int = 8192
     """Records waiting to be encoded; more are dropped and counted."""
     batch: int = 512
     """Records in one request."""
@@ -54,12 +56,16 @@ class Pipeline:
         sender: Sender,
         limits: Limits | None = None,
         *,
+        prepare: Callable[[], None] = lambda: None,
         collect: Callable[[], None] | None = None,
     ) -> None:
-        """`encode` gives bytes and the number of records; `collect` is called before each round (metrics)."""
+        """`encode` gives bytes and the number of records; `prepare` imports what it needs, in the thread, as soon as
+        that runs; `collect` is called before each round (metrics).
+        """
         self.signal = signal
         self.sender = sender
         self._encode = encode
+        self._prepare = prepare
         self._collect = collect
         self._limits = limits or Limits()
         self._thread: threading.Thread | None = None
@@ -149,10 +155,15 @@ class Pipeline:
 
     def _after_fork(self) -> None:
         # The parent sends what it queued; the child starts empty, with locks nobody holds.
+        ran = self._thread is not None
         self._reset()
         self.sender.forget()
+        if ran and self._collect:
+            self.start()  # no record will: metrics are collected by the thread itself
 
     def _work(self) -> None:
+        with contextlib.suppress(Exception), importing():  # what fails here is told when the first record needs it
+            self._prepare()
         while not self._closing:
             self._wake.wait(self._limits.delay)
             self._wake.clear()

@@ -6,6 +6,8 @@ context a record would carry no correlation id, so its processors are given the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from opentelemetry import context as context_api
 from opentelemetry.baggage import get_all
 from opentelemetry.context import Context
@@ -58,9 +60,10 @@ class EntrySpanProcessor(SpanProcessor):
 class PipelineSpanProcessor(SpanProcessor):
     """Hands ended, sampled spans to a pipeline."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        """Remember the pipeline."""
+    def __init__(self, pipeline: Pipeline, resource: Callable[[], Resource]) -> None:
+        """Remember the pipeline; `resource` stands on spans of a provider that is not ours too."""
         self._pipeline = pipeline
+        self._resource = resource
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
         """Have the pipeline's thread get ready while the operation runs."""
@@ -69,11 +72,30 @@ class PipelineSpanProcessor(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Queue the span."""
         if span.context is not None and span.context.trace_flags.sampled:
-            self._pipeline.put(span)
+            resource = self._resource()
+            self._pipeline.put(span if span.resource is resource else _under(resource, span))
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Wait until the queue is delivered or the time is up."""
         return self._pipeline.flush(timeout_millis / 1000)
+
+
+def _under(resource: Resource, span: ReadableSpan) -> ReadableSpan:
+    """Return a copy of an ended span with another resource: the span itself is the other provider's too."""
+    return ReadableSpan(
+        name=span.name,
+        context=span.context,
+        parent=span.parent,
+        resource=resource,
+        attributes=span.attributes,
+        events=span.events,
+        links=span.links,
+        kind=span.kind,
+        status=span.status,
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
 
 
 class PipelineLogProcessor(LogRecordProcessor):

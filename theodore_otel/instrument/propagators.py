@@ -9,6 +9,7 @@ current, the application itself called `inject`, for a carrier of its own such a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -89,20 +90,23 @@ class GuardedPropagator(TextMapPropagator):
 
         A span that is current in a server before the request arrives is the server's own command.
         """
-        found = self._inner.extract(carrier, context, getter)
-        return (
-            found if get_current_span(found).get_span_context().is_remote else set_span_in_context(INVALID_SPAN, found)
-        )
+        try:
+            found = self._inner.extract(carrier, context, getter)
+        except Exception:  # noqa: BLE001 - a carrier nobody can read carries nothing
+            found = context if context is not None else Context()
+        remote = get_current_span(found).get_span_context().is_remote
+        return found if remote else set_span_in_context(INVALID_SPAN, found)
 
     def inject(
         self, carrier: CarrierT, context: Context | None = None, setter: Setter[CarrierT] = default_setter
     ) -> None:
         """Write to an allow-listed host; take away what an earlier hop of a redirect wrote for another host."""
-        known, host = destination(context)
-        if not known or self.allows(host):
-            self._inner.inject(carrier, context, setter)
-        else:
-            self.strip(carrier, context)
+        with suppress(Exception):  # the request goes on, whatever its carrier is
+            known, host = destination(context)
+            if not known or self.allows(host):
+                self._inner.inject(carrier, context, setter)
+            else:
+                self.strip(carrier, context)
 
     def allows(self, host: str | None) -> bool:
         """Say whether a host may be told about the trace."""

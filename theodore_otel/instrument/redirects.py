@@ -6,11 +6,13 @@ copy the first hop's headers, so each gets a hook where it builds the next reque
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from theodore_otel.instrument.lazy import when_imported
 from theodore_otel.instrument.propagators import GuardedPropagator
+from theodore_otel.instrument.tracebacks import HIDDEN
 
 _guard: GuardedPropagator | None = None
 
@@ -31,9 +33,7 @@ def aiohttp_arguments() -> dict[str, Any]:
     import aiohttp
 
     async def on_redirect(_session: Any, _context: Any, params: Any) -> None:
-        target = urljoin(str(params.url), params.response.headers.get("Location", ""))
-        if not guard.allows(urlsplit(target).hostname):
-            guard.strip(params.headers)
+        _strip(guard, urljoin(str(params.url), params.response.headers.get("Location", "")), params.headers)
 
     config = aiohttp.TraceConfig()
     config.on_request_redirect.append(on_redirect)
@@ -44,9 +44,9 @@ def _follow_requests(sessions: Any, guard: GuardedPropagator) -> None:
     original = sessions.SessionRedirectMixin.rebuild_auth
 
     def rebuild_auth(self: Any, prepared_request: Any, response: Any) -> Any:
-        if not guard.allows(urlsplit(prepared_request.url).hostname):
-            guard.strip(prepared_request.headers)
-        return original(self, prepared_request, response)
+        _strip(guard, prepared_request.url, prepared_request.headers)
+        with HIDDEN:
+            return original(self, prepared_request, response)
 
     sessions.SessionRedirectMixin.rebuild_auth = rebuild_auth
 
@@ -56,9 +56,16 @@ def _follow_urllib(request_module: Any, guard: GuardedPropagator) -> None:
     original = handler.redirect_request
 
     def redirect_request(self: Any, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        following = original(self, req, fp, code, msg, headers, newurl)
-        if following is not None and not guard.allows(urlsplit(following.full_url).hostname):
-            guard.strip(following.headers)
+        with HIDDEN:
+            following = original(self, req, fp, code, msg, headers, newurl)
+        if following is not None:
+            _strip(guard, following.full_url, following.headers)
         return following
 
     handler.redirect_request = redirect_request
+
+
+def _strip(guard: GuardedPropagator, url: str, headers: Any) -> None:
+    with suppress(Exception):  # the request goes on; a URL that cannot be read goes nowhere
+        if not guard.allows(urlsplit(url).hostname):
+            guard.strip(headers)

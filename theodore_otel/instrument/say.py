@@ -6,12 +6,12 @@ import sys
 
 
 def say(message: str) -> None:
-    """Write one line to stderr. A closed or broken stderr is no reason to disturb the program."""
+    """Write one line to stderr. A closed, broken or busy stderr is no reason to disturb the program."""
     stream = sys.stderr
     if stream is None:
         return
     try:
         stream.write(f"theodore-otel: {' '.join(message.split())}\n")
         stream.flush()
-    except (OSError, ValueError):
-        return
+    except Exception:  # noqa: BLE001, S110 - a stderr of the program's own may raise anything
+        pass

@@ -6,7 +6,7 @@ status, event and log body passes, in a thread that is not the program's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
@@ -26,6 +26,9 @@ class Matcher(Protocol):
     def key(self, name: str, /) -> bool:
         """Say whether the value of a key of this name is a secret."""
 
+    def value(self, key: str, value: Any, /) -> Any:
+        """Return a value masked: a number that is one of a card, bytes that hold a secret."""
+
 
 class Scrubber:
     """Masks what the redaction settings name, wherever it stands in a request."""
@@ -39,6 +42,7 @@ class Scrubber:
     def spans(self, request: Any) -> None:
         """Scrub an ExportTraceServiceRequest in place."""
         for resource in request.resource_spans:
+            self._attributes(resource.resource.attributes)
             for scope in resource.scope_spans:
                 for span in scope.spans:
                     self._span(span)
@@ -46,24 +50,43 @@ class Scrubber:
     def logs(self, request: Any) -> None:
         """Scrub an ExportLogsServiceRequest in place."""
         for resource in request.resource_logs:
+            self._attributes(resource.resource.attributes)
             for scope in resource.scope_logs:
                 for record in scope.log_records:
                     self._value(record.body)
                     self._attributes(record.attributes)
 
+    def metrics(self, request: Any) -> None:
+        """Scrub the labels in an ExportMetricsServiceRequest in place."""
+        for resource in request.resource_metrics:
+            self._attributes(resource.resource.attributes)
+            for scope in resource.scope_metrics:
+                for metric in scope.metrics:
+                    for point in getattr(metric, metric.WhichOneof("data")).data_points:
+                        self._attributes(point.attributes)
+
     def text(self, value: str) -> str:
         """Mask secrets in one text."""
         return self._load().text(value)
 
-    def arguments(self, argv: Iterable[str]) -> list[str]:
-        """Mask secrets in a command line: `--api-key VALUE`, `--api-key=VALUE` and what looks like a secret."""
+    def secret_key(self, name: str) -> bool:
+        """Say whether the value of a key of this name is a secret."""
+        return self._load().key(name)
+
+    def arguments(self, argv: Iterable[str], secrets: Collection[str] = ()) -> list[str]:
+        """Mask secrets in a command line: `--api-key VALUE`, `--api-key=VALUE`, what looks like a secret, and what is
+        known to be one in `secrets` (also as `-pVALUE`).
+        """
         matcher = self._load()
         masked: list[str] = []
         secret_follows = False
         for argument in argv:
             name, equals, _ = argument.partition("=")
             secret = name.startswith("-") and matcher.key(name.lstrip("-").replace("-", "_"))
-            if secret_follows and not argument.startswith("-"):
+            known = next((s for s in secrets if argument == s or (argument[:1] == "-" and argument.endswith(s))), None)
+            if known is not None:
+                masked.append(argument.removesuffix(known) + self._mask)
+            elif secret_follows and not argument.startswith("--"):
                 masked.append(self._mask)
             elif secret and equals:
                 masked.append(f"{name}={self._mask}")
@@ -110,6 +133,11 @@ class Scrubber:
                 self._value(item)
         elif kind == "kvlist_value":
             self._attributes(value.kvlist_value.values)
+        elif kind in ("int_value", "bytes_value", "double_value"):
+            content = getattr(value, kind)
+            masked = self._load().value("", content)
+            if masked != content:
+                value.string_value = masked
 
     def _load(self) -> Matcher:
         if self._matcher is None:

@@ -11,6 +11,7 @@ import socket
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -45,6 +46,10 @@ class Tls:
     client_key: str | None = None
 
 
+class _UnusableError(ValueError):
+    """What was configured cannot be sent with; its text is for a person."""
+
+
 class Sender:
     """One keep-alive connection to one URL. Used by one thread at a time."""
 
@@ -55,6 +60,13 @@ class Sender:
         self._compress = compress
         self._tls = tls or Tls()
         self._connection: HTTPConnection | None = None
+
+    def prepare(self) -> None:
+        """Import what sending needs."""
+        import_module("http.client")
+        import_module("encodings.idna")  # for looking up a host name
+        if self.url.startswith("https:"):
+            import_module("ssl")
 
     def send(self, body: bytes, timeout: float) -> Answer:
         """Try once; a connection the collector closed meanwhile is opened anew. Takes `timeout` seconds at most
@@ -108,17 +120,25 @@ class Sender:
     def _open(self, timeout: float) -> HTTPConnection:
         from http.client import HTTPConnection, HTTPSConnection
 
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("expected an endpoint such as http://127.0.0.1:4318")
-        if parts.scheme == "http":
-            return HTTPConnection(parts.hostname, parts.port, timeout=timeout)
+        scheme, host, port = _address(self.url)
+        if scheme == "http":
+            return HTTPConnection(host, port, timeout=timeout)
         import ssl
 
         context = ssl.create_default_context(cafile=self._tls.certificate)
         if self._tls.client_certificate:
             context.load_cert_chain(self._tls.client_certificate, self._tls.client_key)
-        return HTTPSConnection(parts.hostname, parts.port, timeout=timeout, context=context)
+        return HTTPSConnection(host, port, timeout=timeout, context=context)
+
+
+def _address(url: str) -> tuple[str, str, int | None]:
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname:
+            return parts.scheme, parts.hostname, parts.port
+    except ValueError:
+        pass
+    raise _UnusableError("expected an endpoint such as http://127.0.0.1:4318")
 
 
 def _target(url: str) -> str:
@@ -127,15 +147,22 @@ def _target(url: str) -> str:
 
 
 def _why(error: Exception, timeout: float) -> str:
+    from http.client import HTTPException
+
     if isinstance(error, TimeoutError):
         return f"no answer within {timeout:.1f} s"
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
     if isinstance(error, socket.gaierror):
         return "host name not found"
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return "the connection was closed"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    return str(error) or type(error).__name__
+    if isinstance(error, _UnusableError):
+        return str(error)
+    # The text of others may quote a header, and with it the credential.
+    return "the answer is not HTTP" if isinstance(error, HTTPException) else type(error).__name__
 
 
 def _judge(response: HTTPResponse, content: bytes) -> Answer:

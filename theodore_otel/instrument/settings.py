@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from urllib.parse import unquote
 
 SIGNALS: Final = ("traces", "logs", "metrics")
 
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _DEFAULT_FILE = Path(__file__).with_name("default.json")
 _LEVELS: Final = {
     "TRACE": 5,
@@ -182,20 +184,30 @@ class _Picker:
 def _from_environment(settings: Settings, environ: Mapping[str, str], complaints: list[str]) -> Settings:
     endpoints = {s: url for s in SIGNALS if (url := environ.get(f"OTEL_EXPORTER_OTLP_{s.upper()}_ENDPOINT"))}
     credential = _credential(environ, complaints)
+    common = _headers("OTEL_EXPORTER_OTLP_HEADERS", environ, complaints) or credential
     return replace(
         settings,
         endpoint=environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or settings.endpoint,
         endpoints=endpoints,
-        headers={signal: _headers(signal, environ, credential) for signal in SIGNALS},
+        headers={
+            s: _headers(f"OTEL_EXPORTER_OTLP_{s.upper()}_HEADERS", environ, complaints) or common for s in SIGNALS
+        },
     )
 
 
-def _headers(signal: str, environ: Mapping[str, str], credential: Mapping[str, str]) -> Mapping[str, str]:
-    text = environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_HEADERS") or environ.get("OTEL_EXPORTER_OTLP_HEADERS")
-    if not text:
-        return credential
-    pairs = (pair.partition("=") for pair in text.split(","))
-    return {key.strip().lower(): unquote(value.strip()) for key, _, value in pairs if key.strip()}
+def _headers(variable: str, environ: Mapping[str, str], complaints: list[str]) -> Mapping[str, str]:
+    """Return the headers a variable gives, without those that HTTP cannot carry; never quote a value."""
+    found: dict[str, str] = {}
+    for pair in environ.get(variable, "").split(","):
+        key, _, value = pair.partition("=")
+        name, content = key.strip().lower(), unquote(value.strip())
+        if not name:
+            continue
+        if _HEADER_NAME.fullmatch(name) and content.isprintable() and content.isascii():
+            found[name] = content
+        else:
+            complaints.append(f"ignoring a header of {variable}: expected NAME=VALUE of printable ASCII characters")
+    return found
 
 
 def _credential(environ: Mapping[str, str], complaints: list[str]) -> Mapping[str, str]:
