@@ -144,9 +144,11 @@ def _nearest(destination: str, expectation: Expectation, candidates: Iterable[Re
     """Show the record that comes nearest: at the destination if one is there, else at another."""
 
     def distance(record: Record) -> tuple[float, bool]:
-        misfits = _misfits(expectation, record)
-        likeness = sum(difflib.SequenceMatcher(None, str(want), str(got)).ratio() for _, want, got in misfits)
-        return len(misfits) - likeness / 2, record.exporter.destination != destination
+        off = 0.0
+        for name, want, got in _misfits(expectation, record):
+            likeness = difflib.SequenceMatcher(None, str(want), str(got)).ratio()
+            off += (2 if name == "name" else 1) * (1 - likeness / 2)
+        return off, record.exporter.destination != destination
 
     nearest = min(candidates, key=distance, default=None)
     if nearest is None:

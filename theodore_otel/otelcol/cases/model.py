@@ -104,7 +104,7 @@ class Request(Section):
     resource: Attributes = Field(
         {}, description="Attributes of the resource. `service.name` is the configuration's unless set; null removes it."
     )
-    scope: Scope = Field(Scope(), description="The instrumentation scope.")
+    scope: Scope = Field(Scope(), description="Instrumentation scope of what is sent.")
     spans: list[Span] = Field([], description="Spans.")
     logs: list[LogRecord] = Field([], description="Log records.")
     metrics: list[Metric] = Field([], description="Metrics.")
