@@ -10,6 +10,7 @@ import base64
 import contextlib
 import http.client
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +35,9 @@ DRAIN_LIMIT = 60.0
 
 _ANSWER_LIMIT = 30.0
 _POLL = 0.02
+_AGAIN = 0.25
+# Until it listens to it, the signal that ends it would kill it; a program of Go that is started deaf to it is spared.
+_DEAF_TO_INTERRUPTS = ("/bin/sh", "-c", 'trap "" INT; exec "$0" "$@"')
 _READY = "Everything is ready. Begin running and processing data."
 _LISTENS = "Starting HTTP server"
 _WRONG_TOKEN = "wrong"  # noqa: S105  it opens nothing: that is the point
@@ -114,7 +118,7 @@ def _collector(setup: Setup, home: Path) -> Iterator[_Collector]:
     config_file.write_text(setup.text, encoding="utf-8")
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            [setup.binary, "--config", config_file],
+            [*_DEAF_TO_INTERRUPTS, setup.binary, "--config", config_file],
             env={**setup.environment, "THEODORE_OTEL_HOME": str(home)},
             cwd=home,
             stdin=subprocess.DEVNULL,
@@ -125,13 +129,22 @@ def _collector(setup: Setup, home: Path) -> Iterator[_Collector]:
     try:
         collector.port = _wait_until_ready(collector)
         yield collector
-        process.terminate()
-        process.wait(DRAIN_LIMIT)
-    except subprocess.TimeoutExpired:
-        raise DownError(f"the collector did not end within {DRAIN_LIMIT:g} s.{_end(collector)}") from None
+        _drain(collector)
     finally:
         process.kill()
         process.wait()
+
+
+def _drain(collector: _Collector) -> None:
+    """Have the collector hand over all it holds and end."""
+    deadline = time.monotonic() + DRAIN_LIMIT
+    while collector.process.poll() is None:
+        if time.monotonic() > deadline:
+            raise DownError(f"the collector did not end within {DRAIN_LIMIT:g} s.{_end(collector)}")
+        # It says that it is ready a moment before it listens to signals; one that comes too early is lost.
+        collector.process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            collector.process.wait(_AGAIN)
 
 
 def _wait_until_ready(collector: _Collector) -> int:
@@ -156,33 +169,33 @@ def _send(
     headers = {"Content-Type": "application/json", **_authorization(request, tokens), **request.headers}
     connection = http.client.HTTPConnection("127.0.0.1", collector.port, timeout=_ANSWER_LIMIT)
     with contextlib.closing(connection):
-        for signal, content in sending.bodies(request, number, ids, service, time.time_ns(), collector.started):
-            status, said = _post(connection, signal, json.dumps(content, ensure_ascii=False).encode(), headers)
-            if failure := _wrong_answer(request, number, signal, status, said):
+        for kind, content in sending.bodies(request, number, ids, service, time.time_ns(), collector.started):
+            status, said = _post(connection, kind, json.dumps(content, ensure_ascii=False).encode(), headers)
+            if failure := _wrong_answer(request, number, kind, status, said):
                 return [failure]
     return []
 
 
 def _post(
-    connection: http.client.HTTPConnection, signal: Signal, body: bytes, headers: Mapping[str, str]
+    connection: http.client.HTTPConnection, kind: Signal, body: bytes, headers: Mapping[str, str]
 ) -> tuple[int, str]:
     try:
-        connection.request("POST", f"/v1/{signal}", body, dict(headers))
+        connection.request("POST", f"/v1/{kind}", body, dict(headers))
         answer = connection.getresponse()
         return answer.status, answer.read().decode("utf-8", "replace")
     except (OSError, http.client.HTTPException) as error:
         return 0, f"{type(error).__name__}: {error}"
 
 
-def _wrong_answer(request: Request, number: int, signal: Signal, status: int, said: str) -> Failure | None:
+def _wrong_answer(request: Request, number: int, kind: Signal, status: int, said: str) -> Failure | None:
     if status == (request.refused or 200):
         return None
     got = f"{status} {HTTPStatus(status).phrase}" if status in set(HTTPStatus) else str(status or "no answer")
     if request.refused:
-        message = f"expected the {signal} to be refused with {request.refused}, got {got}"
+        message = f"expected the {kind} to be refused with {request.refused}, got {got}"
         return Failure(("send", number, "refused"), message, _said(said))
     hint = "" if request.credential or status != HTTPStatus.UNAUTHORIZED else "; it has no `credential`"
-    return Failure(("send", number), f"expected the {signal} to be accepted, got {got}{hint}", _said(said))
+    return Failure(("send", number), f"expected the {kind} to be accepted, got {got}{hint}", _said(said))
 
 
 def _said(text: str) -> tuple[str, ...]:
