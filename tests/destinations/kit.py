@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+import pytest
 from support.collector import Collector, Span, wait_for
 
 MASK = "[REDACTED]"
@@ -67,7 +68,6 @@ def require_survives(
     server: Any,
     send: Callable[[Collector, str], None],
     arrived: Callable[[], Collection[str]],
-    marker: str,
     *,
     killed: bool,
 ) -> None:
@@ -75,7 +75,7 @@ def require_survives(
 
     `arrived` returns the markers that are at the destination; `killed` also ends the collector with kill -9 meanwhile.
     """
-    markers = {f"{marker}-{number}" for number in range(5)}
+    markers = {f"waits-{'killed' if killed else 'down'}-{number}" for number in range(5)}
     server.kill() if hasattr(server, "kill") else server.stop()
     for each in sorted(markers):
         send(collector, each)
@@ -86,3 +86,7 @@ def require_survives(
         collector.start()
     server.start()
     wait_for(lambda: markers <= set(arrived()), 60, lambda: f"{arrived()}\n{collector.log.read_text()[-3000:]}")
+
+
+KILLED = pytest.mark.parametrize("killed", [False, True], ids=["destination down", "collector killed as well"])
+"""For tests of what waits: in the running collector, and over its kill -9."""

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from destinations.kit import OWNERS, REDACTED, SERVICE, configuration, require_no_secret, require_survives, send_span
+from destinations.kit import (
+    KILLED,
+    OWNERS,
+    REDACTED,
+    SERVICE,
+    configuration,
+    require_no_secret,
+    require_survives,
+    send_span,
+)
 from support.collector import running, wait_for
 
 
@@ -22,10 +31,10 @@ def test_a_span_is_readable_redacted_and_with_its_tenant(jaeger, collector):
     require_no_secret(str(span))
 
 
-@pytest.mark.parametrize("killed", [False, True], ids=["destination down", "collector killed as well"])
+@KILLED
 def test_spans_wait_on_disk_while_it_is_down(jaeger, collector, killed):
     def arrived():
         found = jaeger.get("query", "/api/traces", service=SERVICE, limit="100")["data"]
         return {span["operationName"] for trace in found for span in trace["spans"]}
 
-    require_survives(collector, jaeger, send_span, arrived, f"waiting-{killed}", killed=killed)
+    require_survives(collector, jaeger, send_span, arrived, killed=killed)

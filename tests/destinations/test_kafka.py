@@ -1,0 +1,84 @@
+"""All signals in topics of a real Kafka."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from confluent_kafka import Consumer
+from destinations.kit import (
+    KILLED,
+    METRIC,
+    OWNERS,
+    REDACTED,
+    configuration,
+    require_no_secret,
+    require_survives,
+    send_gauge,
+    send_log,
+    send_span,
+    text_of,
+)
+from standins.otlp import REQUESTS, records
+from support.collector import running, wait_for
+
+TOPICS = {"traces": "theodore.traces", "logs": "theodore.logs", "metrics": "theodore.metrics"}
+
+
+@pytest.fixture(scope="module")
+def collector(kafka, tmp_path_factory):
+    destination = {"type": "kafka", "brokers": [kafka.at("broker")], "topics": TOPICS}
+    with running(tmp_path_factory.mktemp("kafka"), configuration(kafka=destination), OWNERS) as started:
+        yield started
+
+
+def read(kafka, signal: str) -> list:
+    """Return every OTLP request of a topic, from its beginning."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": kafka.at("broker"),
+            "group.id": str(uuid.uuid4()),
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+            "log_level": 0,
+        }
+    )
+    consumer.subscribe([TOPICS[signal]])
+    requests = []
+    try:
+        while (message := consumer.poll(5)) is not None and not message.error():
+            requests.append(REQUESTS[signal].FromString(message.value()))
+    finally:
+        consumer.close()
+    return requests
+
+
+def found(kafka, signal: str) -> list[dict]:
+    return [record for request in read(kafka, signal) for record in records(signal, request)]
+
+
+def test_what_a_tenant_sends_is_readable_redacted_and_with_its_tenant(kafka, collector):
+    for send in (send_span, send_log, send_gauge):
+        send(collector, "readable")
+
+    def of(signal, key, value):
+        return wait_for(
+            lambda: [record for record in found(kafka, signal) if record[key] == value], 30, collector.log.read_text
+        )
+
+    (span,) = of("traces", "name", "readable")
+    (log,) = of("logs", "body", text_of("readable"))
+    (metric,) = of("metrics", "name", METRIC)
+    assert REDACTED.items() <= span["attributes"].items()
+    assert REDACTED.items() <= log["attributes"].items()
+    assert (metric["value"], metric["attributes"]["tenant"]) == (3.0, "acme")
+    assert [record["resource"]["tenant.id"] for record in (span, log, metric)] == ["acme"] * 3
+    require_no_secret(str([read(kafka, signal) for signal in TOPICS]))
+
+
+@KILLED
+def test_log_records_wait_on_disk_while_it_is_down(kafka, collector, killed):
+    def arrived():
+        return {str(record["body"]).partition(" ")[0] for record in found(kafka, "logs")}
+
+    require_survives(collector, kafka, send_log, arrived, killed=killed)
