@@ -69,7 +69,7 @@ FAILS: dict[str, tuple[dict[str, Any], str, str]] = {
     "a tenant's own exporters": ({"name": "chat", "dedicated": "acme"}, "dedicated 'acme'", "+ dedicated is not there"),
     "too few": (
         {"name": "chat", "count": 2},
-        "expected exactly 2 of the spans at store with name 'chat'; 1 of 3 there fits",
+        "expected exactly 2 of the spans at store with name 'chat'; 1 of 3 there fit",
         "",
     ),
     "too many": ({"count": {"max": 2}}, "expected at most 2 of the spans at store, 3 arrived", '  name: "chat"'),
@@ -80,7 +80,7 @@ FAILS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "the wrong type": (
         {"name": "chat", "equal": {"attributes.n": "3"}},
-        "expected another attributes.n of the span",
+        "attributes.n of the span",
         '- attributes.n: "3"',
     ),
     "no such field": (
@@ -95,7 +95,7 @@ FAILS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "another value": (
         {"name": "chat", "equal": {"attributes.n": 4}},
-        "expected another attributes.n",
+        "at store is not as expected",
         "+ attributes.n: 3",
     ),
     "no value": (
@@ -105,7 +105,7 @@ FAILS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "no match": (
         {"name": "chat", "matches": {"name": "^x"}},
-        'expected another name of the span "chat" of tenant acme at store',
+        'name of the span "chat" of tenant acme at store is not as expected',
         '+ name: "chat"',
     ),
     "nothing to match": (
@@ -115,7 +115,7 @@ FAILS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "another value of a metric": (
         {"signal": "metrics", "equal": {"value": 108}},
-        "expected another value of the series",
+        "value of the series",
         "+ value: 107",
     ),
 }

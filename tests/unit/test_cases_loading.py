@@ -137,6 +137,12 @@ def test_every_problem_is_told_at_once_in_the_order_of_the_file(tmp_path):
     ]
 
 
+def test_two_cases_cannot_have_the_same_golden_file(tmp_path):
+    case = "  - {name: NAME, send: [{spans: [{name: x}]}], golden: x.golden.yaml}\n"
+    text = "cases:\n" + case.replace("NAME", "one") + case.replace("NAME", "two")
+    assert refusal(tmp_path, text) == "c.yaml:3: cases.1.golden: expected a file of its own, but 'one' has it"
+
+
 def test_a_folder_stands_for_its_case_files_and_goldens_are_none(tmp_path):
     (tmp_path / "b").mkdir()
     for name in ("z.yaml", "a.yml", "b/c.yaml"):

@@ -130,7 +130,9 @@ def _wrong_count(
         return Failure(path, f"{what}, {len(selected)} arrived", tuple(shown))
     candidates = [record for record in records if record.signal == expectation.signal and record not in selected]
     there = sum(record.exporter.destination == destination for record in candidates) + len(selected)
-    arrived = f"{len(selected) or 'none'} of {there} there fits" if there else "nothing of the kind arrived there"
+    if selected:
+        return Failure(path, f"{what}; {len(selected)} of {there} there fit")
+    arrived = f"none of {there} there fits" if there else "nothing of the kind arrived there"
     return Failure(path, f"{what}; {arrived}", tuple(_nearest(destination, expectation, candidates)))
 
 
@@ -183,7 +185,7 @@ def _wrong_fields(path: KeyPath, expectation: Expectation, record: Record) -> It
         for found, value in found_fields.items():
             if not re.search(pattern, value if isinstance(value, str) else _text(value)):
                 lines = (f"- {found} matches {pattern}", f"+ {found}: {_text(value)}")
-                yield Failure((*path, "matches", field), f"expected another {found} {of}", lines)
+                yield Failure((*path, "matches", field), f"{found} {of} is not as expected", lines)
 
 
 def _unequal(path: KeyPath, field: str, wanted: Any, record: Record, of: str) -> Iterator[Failure]:
@@ -193,7 +195,7 @@ def _unequal(path: KeyPath, field: str, wanted: Any, record: Record, of: str) ->
         yield Failure(path, f"expected {field} {of}; it is not there{_near(field, record)}", lines)
     for found, value in found_fields.items():
         if not same(wanted, value):
-            yield Failure(path, f"expected another {found} {of}", tuple(_differs(found, wanted, value)))
+            yield Failure(path, f"{found} {of} is not as expected", tuple(_differs(found, wanted, value)))
 
 
 def same(wanted: Any, got: Any) -> bool:

@@ -66,6 +66,10 @@ def check(cases: Sequence[Loaded], config: Config, destinations: Mapping[str, fr
     Raises InputError with a line for each problem.
     """
     problems = [problem for loaded in cases for problem in _problems(loaded, config, destinations)]
+    owners: dict[Path, Loaded] = {}
+    for loaded in cases:
+        if loaded.golden and (first := owners.setdefault(loaded.golden, loaded)) is not loaded:
+            problems.append(f"{loaded.where(('golden',))}: expected a file of its own, but {first.case.name!r} has it")
     if problems:
         raise InputError("\n".join(problems))
 

@@ -12,6 +12,7 @@ import http.client
 import json
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -57,6 +58,8 @@ class Setup:
     destinations: dict[str, frozenset[Signal]]
     service: str
     """The service.name that is sent unless a case sets one."""
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set when no case is to go on."""
 
 
 @dataclass
@@ -84,7 +87,7 @@ def run(case: Case, setup: Setup, folder: Path) -> Outcome:
 
     with _collector(setup, home) as collector:
         for number, request in enumerate(case.send):
-            time.sleep(request.wait.total_seconds())
+            setup.stop.wait(request.wait.total_seconds())
             outcome.failures += _send(request, number, collector, ids, tokens, setup.service)
         outcome.failures += _judge_in_time(case, setup, captured)
     outcome.failures += _ended_well(collector)
@@ -127,7 +130,7 @@ def _collector(setup: Setup, home: Path) -> Iterator[_Collector]:
         )
     collector = _Collector(process, log_file, time.time_ns())
     try:
-        collector.port = _wait_until_ready(collector)
+        collector.port = _wait_until_ready(collector, setup.stop)
         yield collector
         _drain(collector)
     finally:
@@ -147,7 +150,7 @@ def _drain(collector: _Collector) -> None:
             collector.process.wait(_AGAIN)
 
 
-def _wait_until_ready(collector: _Collector) -> int:
+def _wait_until_ready(collector: _Collector, stop: threading.Event) -> int:
     """Return the port of OTLP over HTTP once the collector runs."""
     deadline = time.monotonic() + START_LIMIT
     while _READY not in (log := collector.log):
@@ -155,7 +158,8 @@ def _wait_until_ready(collector: _Collector) -> int:
             raise DownError(f"the collector does not start.{_end(collector)}")
         if time.monotonic() > deadline:
             raise DownError(f"the collector was not ready within {START_LIMIT:g} s.{_end(collector)}")
-        time.sleep(_POLL)
+        if stop.wait(_POLL):
+            raise DownError("the cases were stopped before the collector was ready")
     for entry in _entries(log):
         if entry.get("msg") == _LISTENS and entry.get("otelcol.component.id") == "otlp":
             return int(str(entry["endpoint"]).rpartition(":")[2])

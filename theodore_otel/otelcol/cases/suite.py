@@ -75,12 +75,13 @@ def run_all(
         try:
             yield from pool.map(one, range(len(cases)))
         except DownError:
-            pool.shutdown(cancel_futures=True)
+            setup.stop.set()
             # Where it is the configuration that is refused, this says so by its key.
             text, more = secrets.with_placeholders(rendered, setup.environment)
             validate.validate(setup.binary, text, {**setup.environment, **more}, source)
             raise
         finally:
+            setup.stop.set()
             pool.shutdown(cancel_futures=True)
 
 
