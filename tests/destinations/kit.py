@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -67,11 +68,11 @@ def require_survives(
     collector: Collector,
     server: Any,
     send: Callable[[Collector, str], None],
-    arrived: Callable[[], Collection[str]],
+    arrived: Callable[[], Sequence[str]],
     *,
     killed: bool,
 ) -> None:
-    """Require that what is sent while a destination is down waits on disk and arrives once it is back.
+    """Require that what is sent while a destination is down waits on disk and arrives, once, when it is back.
 
     `arrived` returns the markers that are at the destination; `killed` also ends the collector with kill -9 meanwhile.
     """
@@ -86,6 +87,8 @@ def require_survives(
         collector.start()
     server.start()
     wait_for(lambda: markers <= set(arrived()), 60, lambda: f"{arrived()}\n{collector.log.read_text()[-3000:]}")
+    times = Counter(arrived())
+    assert {marker: times[marker] for marker in markers} == dict.fromkeys(markers, 1)
 
 
 KILLED = pytest.mark.parametrize("killed", [False, True], ids=["destination down", "collector killed as well"])

@@ -20,6 +20,7 @@ from theodore_otel.config.merge import merge
 
 OWNERS = ("acme", "globex", "initech")
 ANYTHING = {"match_all": {}}
+STREAM = "logs-theodore.system.otel-30d"
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +50,8 @@ def collector(streams, tmp_path_factory):
 
 def test_a_log_record_is_readable_redacted_and_with_its_tenant(elasticsearch, collector):
     send_log(collector, "readable")
-    stream = "logs-theodore.system.otel-30d"
     (hit,) = wait_for(
-        lambda: elasticsearch.search(stream, {"match_phrase": {"body.text": "readable"}}),
+        lambda: elasticsearch.search(STREAM, {"match_phrase": {"body.text": "readable"}}),
         otherwise=collector.log.read_text,
     )
     document = hit["_source"]
@@ -113,7 +113,7 @@ def test_attributes_cannot_choose_another_data_stream(elasticsearch, collector):
 @KILLED
 def test_records_wait_on_disk_while_it_is_down_and_arrive_once(elasticsearch, collector, killed):
     def arrived():
-        return [hit["_source"]["body"]["text"].partition(" ")[0] for hit in elasticsearch.search("logs-*", ANYTHING)]
+        return [hit["_source"]["body"]["text"].partition(" ")[0] for hit in elasticsearch.search(STREAM, ANYTHING)]
 
     require_survives(collector, elasticsearch, send_log, arrived, killed=killed)
 
@@ -126,4 +126,5 @@ def test_ecs_documents_are_readable_redacted_and_with_their_tenant(streams, tmp_
     assert hit["_index"].startswith(".ds-logs-theodore.system-30d-")
     assert hit["_source"]["message"] == text_of("in ecs")
     assert hit["_source"]["service"]["name"] == SERVICE
+    print(hit)
     require_no_secret(str(hit))

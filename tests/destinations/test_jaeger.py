@@ -35,6 +35,6 @@ def test_a_span_is_readable_redacted_and_with_its_tenant(jaeger, collector):
 def test_spans_wait_on_disk_while_it_is_down(jaeger, collector, killed):
     def arrived():
         found = jaeger.get("query", "/api/traces", service=SERVICE, limit="100")["data"]
-        return {span["operationName"] for trace in found for span in trace["spans"]}
+        return [span["operationName"] for trace in found for span in trace["spans"]]
 
     require_survives(collector, jaeger, send_span, arrived, killed=killed)

@@ -79,6 +79,6 @@ def test_what_a_tenant_sends_is_readable_redacted_and_with_its_tenant(kafka, col
 @KILLED
 def test_log_records_wait_on_disk_while_it_is_down(kafka, collector, killed):
     def arrived():
-        return {str(record["body"]).partition(" ")[0] for record in found(kafka, "logs")}
+        return [str(record["body"]).partition(" ")[0] for record in found(kafka, "logs")]
 
     require_survives(collector, kafka, send_log, arrived, killed=killed)

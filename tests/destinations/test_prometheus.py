@@ -66,6 +66,6 @@ def test_commands_of_two_tenants_are_counted_under_the_final_names(prometheus, c
 @KILLED
 def test_metrics_wait_on_disk_while_it_is_down(prometheus, pushing, killed):
     def arrived():
-        return {series["metric"]["operation"] for series in prometheus.query(GAUGE)}
+        return [series["metric"]["operation"] for series in prometheus.query(GAUGE)]
 
     require_survives(pushing, prometheus, send_gauge, arrived, killed=killed)

@@ -59,6 +59,6 @@ def test_what_a_tenant_sends_is_readable_redacted_and_with_its_tenant(s3, collec
 def test_log_records_wait_on_disk_while_it_is_down(s3, collector, killed):
     def arrived():
         texts = json.dumps(list(s3.objects().values()))
-        return {word for word in texts.replace('"', " ").split() if word.startswith("waits-")}
+        return [word for word in texts.replace('"', " ").split() if word.startswith("waits-")]
 
     require_survives(collector, s3, send_log, arrived, killed=killed)

@@ -102,6 +102,6 @@ def test_a_destination_gets_its_categories_only(audit, collector):
 @KILLED
 def test_log_records_wait_on_disk_while_it_is_down(splunk, collector, killed):
     def arrived():
-        return {str(event["event"]).partition(" ")[0] for event in splunk.events}
+        return [str(event["event"]).partition(" ")[0] for event in splunk.events]
 
     require_survives(collector, splunk, send_log, arrived, killed=killed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import ssl
 import threading
 import zlib
 from collections.abc import Iterator, Mapping
@@ -44,6 +45,9 @@ class HttpStandIn:
     `wrong` holds what it refused for its format; a test's fixture requires it to be empty at the end.
     """
 
+    tls: ssl.SSLContext | None = None
+    """Set before it starts, it speaks TLS."""
+
     def __init__(self) -> None:
         self.accepted: list[Request] = []
         self.wrong: list[str] = []
@@ -56,7 +60,7 @@ class HttpStandIn:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def take(self, request: Request) -> tuple[int, object]:
         """Check and keep one request; return status and JSON answer, or raise WireError."""
@@ -64,6 +68,10 @@ class HttpStandIn:
 
     def start(self) -> None:
         self._server = _Server(("127.0.0.1", self.port), _handler(self))
+        if self.tls:
+            self._server.socket = self.tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
