@@ -22,7 +22,10 @@ AI = {
     names.AI_COST: 0.25, names.SUCCESS: True,
 }  # fmt: skip
 COMMAND = {names.OPERATION_TYPE: "command", names.COMMAND: "research", names.SUCCESS: True}
-RESEARCH = {names.OPERATION_TYPE: "research", names.RESEARCH_PAGES: 10, names.COMPANY_NAME: "ACME", names.SUCCESS: True}
+RESEARCH = {
+    names.OPERATION_TYPE: "research", names.RESEARCH_TYPE: "company_research", names.RESEARCH_PAGES: 10,
+    names.COMPANY_NAME: "ACME", names.SUCCESS: True,
+}  # fmt: skip
 STORAGE = {
     names.OPERATION_TYPE: "storage", names.STORAGE_TYPE: "vector_storage", names.STORAGE_OPERATION: "upsert",
     names.SUCCESS: True,
