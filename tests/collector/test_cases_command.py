@@ -55,7 +55,8 @@ cases:
     send:
       - credential: acme
         repeat: 2
-        spans: [{name: chat, status: error, attributes: {theodore.operation.type: ai}}]
+        spans:
+          - {name: chat, status: error, attributes: {theodore.operation.type: ai, gen_ai.operation.name: chat}}
     expect:
       - {signal: traces, destination: far, name: chat, tenant: globex}
       - {signal: metrics, destination: scrape, name: theodore_ai_operation_duration_seconds, equal: {count: 3}}
@@ -108,10 +109,10 @@ def test_golden_files_are_written_and_failures_told_and_nothing_is_left_behind(f
     assert failed[0].startswith("FAILED  This one fails (")
     told = "\n".join(failed)
     assert (
-        "c.yaml:21: cases.1.expect.0: expected at least 1 of the spans at far with name 'chat', tenant 'globex'" in told
+        "c.yaml:22: cases.1.expect.0: expected at least 1 of the spans at far with name 'chat', tenant 'globex'" in told
     )
     assert '    - tenant: "globex"\n    + tenant: "acme"' in told
-    assert "c.yaml:22: cases.1.expect.1.equal.count: count of the series " in told
+    assert "c.yaml:23: cases.1.expect.1.equal.count: count of the series " in told
     assert "    - count: 3\n    + count: 2" in told
     assert summary.endswith("1 failed")
     assert "\x1b" not in first.stdout
@@ -149,7 +150,7 @@ def test_bad_input_ends_with_its_key_and_code_2(folder):
     done = test(cwd=folder)
     assert (done.returncode, done.stdout) == (2, "")
     assert (
-        "c.yaml:22: cases.1.expect.1.destination: expected a destination (local, far, scrape), got 'scrap'; did you"
+        "c.yaml:23: cases.1.expect.1.destination: expected a destination (local, far, scrape), got 'scrap'; did you"
         in (done.stderr)
     )
     assert test("none", cwd=folder).returncode == 2
