@@ -37,6 +37,16 @@ def names_pattern(names: list[str]) -> str:
     return f"^({'|'.join(re.escape(name) for name in names)})$"
 
 
+def metric_pattern(names: list[str]) -> str:
+    """Return the pattern of every name and unit, joined by `_`, of which Prometheus makes one of these names or more.
+
+    Prometheus parts words by whatever is no letter, digit or colon, appends the unit, and puts `total` at the end.
+    """
+    between = "[^a-zA-Z0-9:]+(total[^a-zA-Z0-9:]+)*"
+    words = (between.join(re.split("[._]", name)) for name in names)
+    return f"^[^a-zA-Z0-9:]*(total[^a-zA-Z0-9:]+)*({'|'.join(words)})([^a-zA-Z0-9:]|$)"
+
+
 def client_tls(tls: Tls) -> str:
     """Write the `tls` mapping of a connection the collector opens."""
     if not tls.enabled:
@@ -72,6 +82,7 @@ FILTERS = {
     "unit": format_duration,
     "percent": percent,
     "names_pattern": names_pattern,
+    "metric_pattern": metric_pattern,
     "client_tls": client_tls,
     "listener_tls": listener_tls,
     "host": host,
