@@ -202,17 +202,24 @@ class Elasticsearch(Server):
 
 
 class Kafka(Server):
-    """One KRaft node that makes topics when they are written to."""
+    """One KRaft node that makes topics when they are written to; at the port `login` it wants USER and PASSWORD."""
 
-    port_names = ("broker", "controller")
+    USER, PASSWORD = "collector", "kafka-password-of-the-tests"
+    port_names = ("broker", "login", "controller")
 
     def prepare(self) -> None:
+        listeners = {"PLAINTEXT": "broker", "CONTROLLER": "controller", "LOGIN": "login"}
+        module = "org.apache.kafka.common.security.plain.PlainLoginModule"
+        login = f'{module} required user_{self.USER}="{self.PASSWORD}";'
         settings = {
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@{self.at('controller')}",
             "controller.listener.names": "CONTROLLER",
-            "listeners": f"PLAINTEXT://{self.at('broker')},CONTROLLER://{self.at('controller')}",
+            "listeners": ",".join(f"{name}://{self.at(port)}" for name, port in listeners.items()),
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT",
+            "listener.name.login.sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.login.plain.sasl.jaas.config": login,
             "log.dirs": self.folder / "data",
             "offsets.topic.replication.factor": "1",
             "transaction.state.log.replication.factor": "1",

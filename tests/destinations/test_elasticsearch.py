@@ -9,6 +9,7 @@ from destinations.kit import (
     SERVICE,
     configuration,
     require_no_secret,
+    require_secret_stays_inside,
     require_survives,
     send_log,
     send_span,
@@ -20,6 +21,7 @@ from theodore_otel.config.merge import merge
 
 OWNERS = ("acme", "globex", "initech")
 ANYTHING = {"match_all": {}}
+API_KEY = "VnVhQ2ZHY0JDZGJrUW0tZTVhT3g6dWkybHAyYXhUTm1zeWFrdzl0dk5udw=="
 STREAM = "logs-theodore.system.otel-30d"
 
 
@@ -35,6 +37,7 @@ def configured(elasticsearch, mapping: str) -> dict:
     destination = {
         "type": "elasticsearch",
         "endpoints": [f"http://{elasticsearch.at('http')}"],
+        "api_key": {"env": "ES_API_KEY"},
         "mapping": mapping,
         "signals": ["logs", "traces"],
     }
@@ -44,8 +47,10 @@ def configured(elasticsearch, mapping: str) -> dict:
 
 @pytest.fixture(scope="module")
 def collector(streams, tmp_path_factory):
-    with running(tmp_path_factory.mktemp("elasticsearch"), configured(streams, "otel"), OWNERS) as started:
+    folder = tmp_path_factory.mktemp("elasticsearch")
+    with running(folder, configured(streams, "otel"), OWNERS, {"ES_API_KEY": API_KEY}) as started:
         yield started
+        require_secret_stays_inside(started, API_KEY)
 
 
 def test_a_log_record_is_readable_redacted_and_with_its_tenant(elasticsearch, collector):
@@ -119,12 +124,12 @@ def test_records_wait_on_disk_while_it_is_down_and_arrive_once(elasticsearch, co
 
 
 def test_ecs_documents_are_readable_redacted_and_with_their_tenant(streams, tmp_path):
-    with running(tmp_path, configured(streams, "ecs"), OWNERS) as collector:
+    with running(tmp_path, configured(streams, "ecs"), OWNERS, {"ES_API_KEY": API_KEY}) as collector:
         send_log(collector, "in ecs")
         query = {"match_phrase": {"message": "in ecs"}}
         (hit,) = wait_for(lambda: streams.search("logs-*", query), otherwise=collector.log.read_text)
     assert hit["_index"].startswith(".ds-logs-theodore.system-30d-")
     assert hit["_source"]["message"] == text_of("in ecs")
     assert hit["_source"]["service"]["name"] == SERVICE
-    print(hit)
+    assert hit["_source"]["tenant"]["id"] == "acme"
     require_no_secret(str(hit))

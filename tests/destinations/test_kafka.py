@@ -13,6 +13,7 @@ from destinations.kit import (
     REDACTED,
     configuration,
     require_no_secret,
+    require_secret_stays_inside,
     require_survives,
     send_gauge,
     send_log,
@@ -82,3 +83,14 @@ def test_log_records_wait_on_disk_while_it_is_down(kafka, collector, killed):
         return [str(record["body"]).partition(" ")[0] for record in found(kafka, "logs")]
 
     require_survives(collector, kafka, send_log, arrived, killed=killed)
+
+
+def test_it_logs_in_where_that_is_wanted(kafka, tmp_path):
+    sasl = {"mechanism": "PLAIN", "username": {"env": "KAFKA_USER"}, "password": {"env": "KAFKA_PASSWORD"}}
+    destination = {"type": "kafka", "brokers": [kafka.at("login")], "topics": TOPICS, "sasl": sasl}
+    environment = {"KAFKA_USER": kafka.USER, "KAFKA_PASSWORD": kafka.PASSWORD}
+    with running(tmp_path, configuration(kafka=destination), OWNERS, environment) as collector:
+        send_log(collector, "logged-in")
+        wanted = text_of("logged-in")
+        wait_for(lambda: wanted in [each["body"] for each in found(kafka, "logs")], 30, collector.log.read_text)
+        require_secret_stays_inside(collector, kafka.PASSWORD)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
+
 import pytest
+import trustme
 from destinations.kit import (
     KILLED,
     OWNERS,
@@ -14,7 +17,7 @@ from destinations.kit import (
     text_of,
 )
 from destinations.kit import send_log as send
-from standins.syslog import Syslog
+from standins.syslog import Syslog, SyslogDatagrams
 from support.collector import Collector, running, wait_for
 
 LOG_AUDIT = 13
@@ -92,3 +95,33 @@ def texts(siem: Syslog) -> list[str]:
 @KILLED
 def test_records_wait_on_disk_while_it_is_down(siem, collector, killed):
     require_survives(collector, siem, send_audit, lambda: texts(siem), killed=killed)
+
+
+def test_records_arrive_over_tls(tmp_path):
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    with Syslog(context) as siem:
+        tls = {"ca_file": str(tmp_path / "ca.pem")}
+        destination = {"type": "siem", "endpoint": f"127.0.0.1:{siem.port}", "tls": tls}
+        with running(tmp_path, configuration(siem=destination), OWNERS) as collector:
+            send_audit(collector, "encrypted")
+            wait_for(lambda: texts(siem) == ["encrypted"], otherwise=collector.log.read_text)
+        assert siem.wrong == []
+
+
+def test_records_arrive_as_datagrams(tmp_path):
+    with SyslogDatagrams() as siem:
+        destination = {
+            "type": "siem",
+            "endpoint": f"127.0.0.1:{siem.port}",
+            "network": "udp",
+            "tls": {"enabled": False},
+            "categories": ["all"],
+        }
+        with running(tmp_path, configuration(siem=destination), OWNERS) as collector:
+            send(collector, "one", "system")
+            send(collector, "two", "security")
+            wait_for(lambda: sorted(texts(siem)) == ["one", "two"], otherwise=collector.log.read_text)
+        assert siem.wrong == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -70,7 +71,8 @@ def _structured_data(rest: str) -> tuple[dict[str, dict[str, str]], str]:
 class Syslog:
     """Keeps messages; `wrong` holds what was no message."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.tls = tls
         self.messages: list[Message] = []
         self.wrong: list[str] = []
         self.port = 0
@@ -78,7 +80,7 @@ class Syslog:
         self._open: set[socket.socket] = set()
 
     def start(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._listener = self._listen()
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
@@ -92,6 +94,9 @@ class Syslog:
         self._listener = None
         self._open.clear()
 
+    def _listen(self) -> socket.socket:
+        return socket.create_server(("127.0.0.1", self.port))
+
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):
             while True:
@@ -100,9 +105,12 @@ class Syslog:
                 threading.Thread(target=self._receive, args=(connection,), daemon=True).start()
 
     def _receive(self, connection: socket.socket) -> None:
-        with suppress(OSError), connection.makefile("rb") as stream:
-            while frame := _frame(stream):
-                self._keep(frame)
+        with suppress(OSError):
+            if self.tls:
+                connection = self.tls.wrap_socket(connection, server_side=True)
+            with connection.makefile("rb") as stream:
+                while frame := _frame(stream):
+                    self._keep(frame)
 
     def _keep(self, frame: bytes) -> None:
         try:
@@ -116,6 +124,20 @@ class Syslog:
 
     def __exit__(self, *exception: object) -> None:
         self.stop()
+
+
+class SyslogDatagrams(Syslog):
+    """The same over UDP: a datagram is a message."""
+
+    def _listen(self) -> socket.socket:
+        listener = socket.socket(type=socket.SOCK_DGRAM)
+        listener.bind(("127.0.0.1", self.port))
+        return listener
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while message := listener.recv(65536):
+                self._keep(message)
 
 
 def _frame(stream) -> bytes:
