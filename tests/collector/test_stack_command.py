@@ -147,7 +147,7 @@ def test_memory_of_the_file_bounds_the_collectors_heap(terminal: Terminal) -> No
     terminal.good("stack", "up")
     if Path("/proc/self/environ").exists():
         environment = Path(f"/proc/{terminal.pid}/environ").read_bytes().split(b"\0")
-        assert f"GOMEMLIMIT={int(100 * 2**20 * 0.8)}B".encode() in environment
+        assert f"GOMEMLIMIT={int(100 * 2**20 * 0.75)}B".encode() in environment
 
 
 def test_a_missing_collector_says_how_to_get_one(terminal: Terminal) -> None:

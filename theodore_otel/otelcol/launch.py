@@ -17,8 +17,8 @@ from theodore_otel.render.files import RenderedFile, write
 
 LOCAL_PROFILE = "local"
 _DEFAULTS = "defaults of profile local"
-# Go starts to collect garbage harder here, before the collector's own limiter has to refuse data.
-_HEAP_SHARE = 0.8
+# Go collects garbage harder from here on; the limiter refuses data at 80 %, so only where what is held needs it.
+_HEAP_SHARE = 0.75
 
 
 @dataclass(frozen=True)
