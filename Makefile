@@ -40,11 +40,13 @@ lint: setup  ## Check style, types, and that generated files are current.
 	@$(BIN)/mypy
 	@$(BIN)/python -m theodore_otel.conventions.generate --check
 	@$(BIN)/python -m theodore_otel.render.defaults --check
+	@$(BIN)/python -m theodore_otel.render.docs --check
 	@$(BIN)/theodore-otel render -c deploy/local/theodore-otel.yaml --check
 
 render: setup  ## Write the generated files again.
 	@$(BIN)/python -m theodore_otel.conventions.generate
 	@$(BIN)/python -m theodore_otel.render.defaults
+	@$(BIN)/python -m theodore_otel.render.docs
 	@$(BIN)/theodore-otel render -c deploy/local/theodore-otel.yaml
 
 bench: collector  ## Measure ratios against peers in the same run.
