@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
-from support.receiver import attributes, both, receiving
+from support.receiver import Receiver, attributes, both, environment, receiving, run
 
 CHILD = "import logging, os, sys; logging.getLogger('child').warning('from the child'); print(len(sys.path))"
 
@@ -69,3 +73,71 @@ def test_multiprocessing_workers_report_under_the_same_correlation_id(method: st
         both(script, receiver, tmp_path)
         assert sorted(receiver.bodies()) == ["done", "item 1"]
         assert len({attributes(record)["correlation.id"] for record in receiver.logs()}) == 1
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_every_record_of_a_pools_workers_arrives_though_the_pool_is_terminated(method: str, tmp_path: Path) -> None:
+    script = (
+        "import logging, multiprocessing as mp\n"
+        "def work(n):\n    logging.getLogger('worker').error('item %s', n)\n    return n * 2\n"
+        "if __name__ == '__main__':\n"
+        f"    with mp.get_context({method!r}).Pool(2) as pool:\n        print(pool.map(work, range(4), chunksize=1))\n"
+    )
+    (tmp_path / "program.py").write_text(script)
+    with receiving() as receiver:
+        ended = run([sys.executable, "program.py"], environment(receiver.url), tmp_path, instrumented=True)
+        assert (ended.code, ended.out) == (0, b"[0, 2, 4, 6]\n")
+        assert sorted(receiver.bodies()) == [f"item {n}" for n in range(4)]
+
+
+def test_a_child_forked_while_we_import_can_import_the_same(tmp_path: Path) -> None:
+    """The first record starts a thread that imports; a child forked then would wait for its locks for ever."""
+    script = (
+        "import logging, os, sys\nlogging.getLogger('a').error('before')\npids = []\n"
+        "for _ in range(6):\n    pids.append(os.fork())\n    if not pids[-1]:\n"
+        "        import concurrent.futures, http.client, ssl\n"
+        "        from opentelemetry.exporter.otlp.proto.common import trace_encoder\n        os._exit(0)\n"
+        "for pid in pids: os.waitpid(pid, 0)\nprint('all ended')\n"
+    )
+    (tmp_path / "program.py").write_text(script)
+    with receiving() as receiver:
+        ended = run([sys.executable, "program.py"], environment(receiver.url), tmp_path, instrumented=True)
+        assert (ended.code, ended.out) == (0, b"all ended\n")
+
+
+def test_a_child_with_a_preexec_function_starts(tmp_path: Path) -> None:
+    script = (
+        "import logging, os, subprocess, sys\nlogging.getLogger('a').error('before')\n"
+        "print(subprocess.run([sys.executable, '-c', 'print(1)'], preexec_fn=os.setsid, capture_output=True).stdout)\n"
+    )
+    with receiving() as receiver:
+        both(script, receiver, tmp_path)
+
+
+def test_metrics_of_a_forked_service_are_reported_while_it_runs(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, time\nfrom opentelemetry import metrics\n"
+        "counter = metrics.get_meter('app').create_counter('count')\n"
+        "child = os.fork()\ncounter.add(1)\ntime.sleep(60)\n"
+    )
+    (tmp_path / "program.py").write_text(script)
+    with receiving() as receiver:
+        process = subprocess.Popen(
+            [str(Path(sys.executable).parent / "opentelemetry-instrument"), sys.executable, "program.py"],
+            env=environment(receiver.url, {"OTEL_METRIC_EXPORT_INTERVAL": "200"}),
+            cwd=tmp_path,
+            start_new_session=True,
+        )
+        try:
+            deadline = time.monotonic() + 30
+            while len(_instances(receiver)) < 2 and time.monotonic() < deadline:
+                time.sleep(0.05)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        assert len(_instances(receiver)) == 2
+
+
+def _instances(receiver: Receiver) -> set[str]:
+    metrics = [r for r in receiver.requests if hasattr(r, "resource_metrics")]
+    return {attributes(r.resource_metrics[0].resource)["service.instance.id"] for r in metrics}

@@ -72,6 +72,18 @@ def test_another_distro_that_comes_first_is_left_in_charge_and_it_is_said(tmp_pa
     ]
 
 
+def test_another_distro_with_its_configurator_is_left_in_charge_too(tmp_path: Path) -> None:
+    out, err, bodies = _run(tmp_path, BOTH, {})
+    assert (out, bodies) == (b"peer distro\npeer configurator\n", [])
+    assert b"theodore-otel: not active, because another distro was loaded" in err
+
+
+@pytest.mark.parametrize("groups", [["opentelemetry_configurator"], ["opentelemetry_distro"]])
+def test_nothing_is_said_when_all_is_switched_off(groups: list[str], tmp_path: Path) -> None:
+    _, err, bodies = _run(tmp_path, groups, {"OTEL_SDK_DISABLED": "true"})
+    assert (err, bodies) == (b"", [])
+
+
 LATE = """
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider

@@ -90,6 +90,31 @@ def test_secrets_on_the_command_line_do_not_leave(tmp_path: Path) -> None:
         assert "ACME" in attributes(receiver.spans()[0])["process.command_args"]
 
 
+SECRETS = """
+import click
+@click.group()
+@click.option("-p", "--password")
+def cli(password): pass
+@cli.command()
+@click.option("-q", "question", hide_input=True)
+@click.argument("api_token")
+@click.argument("company")
+def research(question, api_token, company): pass
+cli()
+"""
+
+
+@pytest.mark.parametrize("option", [["-p", "planted-1"], ["-pplanted-1"], ["--password", "-planted-1"]])
+def test_values_of_options_and_arguments_that_are_secret_by_name_do_not_leave(
+    tmp_path: Path, option: list[str]
+) -> None:
+    with receiving() as receiver:
+        both(SECRETS, receiver, tmp_path, *option, "research", "-q", "planted-2", "planted-3", "ACME")
+        assert b"planted" not in b"".join(r.SerializeToString() for r in receiver.requests)
+        (span,) = receiver.spans()
+        assert attributes(span)["process.command_args"][-1] == "ACME"
+
+
 def test_the_parents_trace_and_correlation_id_are_continued(tmp_path: Path) -> None:
     handed = {
         "TRACEPARENT": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",

@@ -45,18 +45,18 @@ def _lines(text: bytes) -> list[str]:
     return [line for line in text.decode().splitlines() if line.startswith("theodore-otel: ")]
 
 
-def _work(url: str, folder: Path, extra: dict[str, str] | None = None) -> tuple[list[str], float]:
+def _work(url: str, folder: Path, extra: dict[str, str] | None = None) -> list[str]:
     (folder / "program.py").write_text(PROGRAM)
     ended = run([sys.executable, "program.py"], environment(url, extra), folder, instrumented=True)
     assert (ended.code, ended.out) == (0, b"done\n")
     lines = _lines(ended.err)
     assert ended.err.decode().splitlines() == lines
-    return lines, ended.seconds
+    return lines
 
 
 def test_nothing_is_said_when_all_is_delivered(tmp_path: Path) -> None:
     with receiving() as receiver:
-        assert _work(receiver.url, tmp_path)[0] == []
+        assert _work(receiver.url, tmp_path) == []
         assert [metric.name for metric in receiver.metrics()] == ["count"]
 
 
@@ -64,17 +64,16 @@ def test_a_dead_collector_is_one_line(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    (line,) = _work(f"http://127.0.0.1:{port}", tmp_path)[0]
+    (line,) = _work(f"http://127.0.0.1:{port}", tmp_path)
     assert line == (
         f"theodore-otel: not delivered to http://127.0.0.1:{port}: 1 span, 1 log record, 1 metric (connection refused)"
     )
 
 
 def test_a_hanging_collector_is_one_line_and_holds_nobody_up(tmp_path: Path) -> None:
-    with receiving(hang=30) as receiver:
-        (line,), seconds = _work(receiver.url, tmp_path)
+    with receiving(hang=600) as receiver:
+        (line,) = _work(receiver.url, tmp_path)
     assert "1 span, 1 log record, 1 metric (no answer" in line
-    assert seconds < 10  # the collector would have taken 30 for each signal
 
 
 @pytest.mark.parametrize(
@@ -87,14 +86,37 @@ def test_a_hanging_collector_is_one_line_and_holds_nobody_up(tmp_path: Path) -> 
 )
 def test_a_refusal_is_one_line_with_its_reason(tmp_path: Path, status: int, reason: str) -> None:
     with receiving(status=status) as receiver:
-        (line,), _ = _work(receiver.url, tmp_path, {"THEODORE_OTEL_CREDENTIAL": "acme.1:hidden-token"})
+        (line,) = _work(receiver.url, tmp_path, {"THEODORE_OTEL_CREDENTIAL": "acme.1:hidden-token"})
     assert line.endswith(f"1 span, 1 log record, 1 metric ({reason})")
     assert "hidden-token" not in line
 
 
+@pytest.mark.parametrize("value", ["Bearer%20planted%0D%0AX-Evil:1", "Bearer%20plantedé"])
+def test_a_header_that_cannot_be_sent_is_told_without_its_value(tmp_path: Path, value: str) -> None:
+    with receiving() as receiver:
+        (line,) = _work(receiver.url, tmp_path, {"OTEL_EXPORTER_OTLP_HEADERS": f"authorization={value},x-a=b"})
+        assert "ignoring a header of OTEL_EXPORTER_OTLP_HEADERS" in line
+        assert "planted" not in line
+        assert {headers.get("x-a") for headers in receiver.headers} == {"b"}
+
+
+def test_resource_attributes_and_labels_do_not_carry_secrets(tmp_path: Path) -> None:
+    secret = {"OTEL_RESOURCE_ATTRIBUTES": "api_key=planted-1,team=blue"}
+    program = PROGRAM.replace(".add(1)", '.add(1, {"password": "planted-2", "card": 4111111111111111})')
+    (tmp_path / "program.py").write_text(program)
+    with receiving() as receiver:
+        ended = run([sys.executable, "program.py"], environment(receiver.url, secret), tmp_path, instrumented=True)
+        assert (ended.code, ended.err) == (0, b"")
+        sent = b"".join(r.SerializeToString() for r in receiver.requests)
+        assert b"planted" not in sent
+        assert b"[REDACTED]" in sent
+        (point,) = receiver.metrics()[0].sum.data_points
+        assert attributes(point) == {"password": "[REDACTED]", "card": "[REDACTED]"}
+
+
 @pytest.mark.parametrize("endpoint", ["nonsense", "ftp://x", "http://no-such-host.invalid:4318", "http://[bad"])
 def test_an_endpoint_that_cannot_be_used_is_one_line(tmp_path: Path, endpoint: str) -> None:
-    (line,), _ = _work(endpoint, tmp_path)
+    (line,) = _work(endpoint, tmp_path)
     assert "not delivered" in line
 
 

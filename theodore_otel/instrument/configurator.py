@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import uuid
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -95,11 +96,12 @@ class Setup:
         if not exports("logs"):
             return
         from opentelemetry import _logs
-        from opentelemetry.sdk._logs import LoggerProvider
+        from opentelemetry.sdk._logs import LoggerProvider, LogRecordDroppedAttributesWarning
 
         from theodore_otel.instrument.logs import LogExport
         from theodore_otel.instrument.processors import PipelineLogProcessor, RootedBaggageLogProcessor
 
+        warnings.filterwarnings("ignore", category=LogRecordDroppedAttributesWarning)  # it would show on the console
         provider = LoggerProvider(self._resource, shutdown_on_exit=False)
         provider.add_log_record_processor(RootedBaggageLogProcessor(context.carried))
         provider.add_log_record_processor(PipelineLogProcessor(self._pipeline("logs", self._encoder.logs)))

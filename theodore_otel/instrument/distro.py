@@ -83,7 +83,8 @@ def _keep_quiet() -> None:
 
 
 def _say_who_was_chosen() -> None:
-    if "OTEL_PYTHON_DISTRO" in os.environ and "OTEL_PYTHON_CONFIGURATOR" in os.environ:
+    chosen = "OTEL_PYTHON_DISTRO" in os.environ and "OTEL_PYTHON_CONFIGURATOR" in os.environ
+    if chosen or disabled():
         return
     others = {
         entry_point.name

@@ -187,14 +187,23 @@ class Pipeline:
         while self._queue:
             batch = [self._queue.popleft() for _ in range(min(self._limits.batch, len(self._queue)))]
             try:
-                body, count = self._encode(batch)
-            except Exception as error:  # noqa: BLE001 - one record nobody can encode must not keep back the others
-                self._dropped += len(batch)
-                self._reason = f"cannot be encoded: {type(error).__name__}"
-                continue
-            if count:
-                self._backlog.append(Payload(self.signal, body, count))
+                self._add(batch)
+            except Exception:  # noqa: BLE001 - one record nobody can encode must not keep back the others
+                self._add_one_by_one(batch)
         self._cap(self._backlog)
+
+    def _add(self, batch: list[Any]) -> None:
+        body, count = self._encode(batch)
+        if count:
+            self._backlog.append(Payload(self.signal, body, count))
+
+    def _add_one_by_one(self, batch: list[Any]) -> None:
+        for record in batch:
+            try:
+                self._add([record])
+            except Exception as error:  # noqa: BLE001
+                self._dropped += 1
+                self._reason = f"cannot be encoded: {type(error).__name__}"
 
     def _send_backlog(self) -> None:
         while self._backlog and (self._closing or time.monotonic() >= self._retry_at):

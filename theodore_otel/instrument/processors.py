@@ -98,6 +98,11 @@ def _under(resource: Resource, span: ReadableSpan) -> ReadableSpan:
     )
 
 
+def _encodable(text: str) -> str:
+    """Return a text without halves of surrogate pairs, as `surrogateescape` makes of bytes that are no UTF-8."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
 class PipelineLogProcessor(LogRecordProcessor):
     """Hands log records to a pipeline."""
 
@@ -109,6 +114,8 @@ class PipelineLogProcessor(LogRecordProcessor):
         """Queue the record; one without a time of its own (structlog without TimeStamper) happened when it was seen."""
         if log_record.log_record.timestamp is None:
             log_record.log_record.timestamp = log_record.log_record.observed_timestamp
+        if isinstance(log_record.log_record.body, str):
+            log_record.log_record.body = _encodable(log_record.log_record.body)
         self._pipeline.put(
             ReadableLogRecord(
                 log_record=log_record.log_record,

@@ -1,0 +1,110 @@
+"""What a program prints when it fails, is interrupted or logs odd things is the same with instrumentation."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from support.receiver import both, receiving
+
+FAILURES = {
+    "a command": (
+        "import click\n@click.command()\ndef work():\n    try: 1 / 0\n"
+        "    except ZeroDivisionError as error: raise RuntimeError('cannot') from error\nwork()"
+    ),
+    "a command of a group": (
+        "import click\n@click.group(invoke_without_command=True)\ndef cli(): raise ValueError('no')\n"
+        "cli.command()(lambda: None)\ncli()"
+    ),
+    "sys.exit caught": (
+        "import sys, traceback\ntry: sys.exit(4)\nexcept SystemExit: traceback.print_exc()\nsys.exit('bye')"
+    ),
+    "a thread": (
+        "import threading\ndef work(): raise ValueError('no')\n"
+        "for thread in (threading.Thread(target=work), threading.Timer(0.01, work)): thread.start(); thread.join()"
+    ),
+    "an executor": (
+        "import asyncio, concurrent.futures, logging\ndef work(): raise ValueError('no')\n"
+        "try: concurrent.futures.ThreadPoolExecutor().submit(work).result()\n"
+        "except ValueError: logging.exception('a')\n"
+        "async def main(): await asyncio.to_thread(work)\nasyncio.run(main())"
+    ),
+    "a handler": (
+        "import logging\nclass Bad(logging.Handler):\n    def handle(self, record): raise OSError('full')\n"
+        "logging.root.addHandler(Bad())\nlogging.warning('one')"
+    ),
+    "a handler that says so": (
+        "import logging\nclass Bad(logging.StreamHandler):\n    def format(self, record): raise OSError('full')\n"
+        "logging.root.addHandler(Bad())\nlogging.warning('one')"
+    ),
+    "requests": "import requests\nrequests.get('http://127.0.0.1:1/x')",
+    "urllib3": "import urllib3\nurllib3.PoolManager(retries=False).request('GET', 'http://127.0.0.1:1/x')",
+    "urllib": "import urllib.request\nurllib.request.urlopen('http://127.0.0.1:1/x')",
+    "httpx": "import httpx\nhttpx.get('http://127.0.0.1:1/x')",
+    "httpx, asynchronous": (
+        "import asyncio, httpx\n"
+        "async def main():\n    async with httpx.AsyncClient() as client: await client.get('http://127.0.0.1:1/x')\n"
+        "asyncio.run(main())"
+    ),
+    "aiohttp": (
+        "import aiohttp, asyncio\n"
+        "async def main():\n    async with aiohttp.ClientSession() as client: await client.get('http://127.0.0.1:1/x')\n"
+        "asyncio.run(main())"
+    ),
+}
+
+
+@pytest.mark.parametrize("failing", FAILURES)
+def test_a_traceback_looks_as_without(failing: str, tmp_path: Path) -> None:
+    with receiving() as receiver:
+        assert b"Traceback" in both(FAILURES[failing], receiver, tmp_path).err
+
+
+def test_an_interrupted_program_ends_by_the_signal(tmp_path: Path) -> None:
+    script = "import logging, signal\nlogging.getLogger('a').info('one')\nsignal.raise_signal(signal.SIGINT)\n"
+    with receiving() as receiver:
+        assert both(script, receiver, tmp_path).code == -signal.SIGINT
+        assert receiver.bodies() == ["one"]
+
+
+RECORDS = {
+    "objects as attributes": ("log.info('one', extra={'a': object(), 'b': {1, 2}, 'c': None})", ["one"]),
+    "more attributes than are kept": ("log.info('one', extra={f'k{n}': n for n in range(500)})", ["one"]),
+    "bytes that are no UTF-8": (r"log.info('name \udcff'); log.info('two')", ["name ?", "two"]),
+    "messages that are no text": ("log.info({'k': 1}); log.info(None); log.info(['x'])", ["{'k': 1}", "None", "['x']"]),
+    "nested to the deepest": ("d = {}; d['d'] = d; log.info('one', extra={'d': d}); log.info('two')", None),
+    "too many for one request": ("for n in range(3000): log.info('line %d', n)", [f"line {n}" for n in range(3000)]),
+    "every level of the program's own": ("logging.basicConfig(level=1); log.log(7, 'low'); log.log(25, 'n')", ["n"]),
+}
+
+
+@pytest.mark.parametrize("case", RECORDS)
+def test_odd_records_print_nothing_of_ours(case: str, tmp_path: Path) -> None:
+    code, expected = RECORDS[case]
+    with receiving() as receiver:
+        both(f"import logging\nlog = logging.getLogger('app')\n{code}\n", receiver, tmp_path)
+        if expected is not None:
+            assert receiver.bodies() == expected
+
+
+def test_the_programs_own_use_of_the_api_prints_nothing(tmp_path: Path) -> None:
+    script = (
+        "import logging\nlogging.basicConfig(level=logging.DEBUG)\nfrom opentelemetry import trace\n"
+        "span = trace.get_tracer('app').start_span('work', attributes={'bad': object()})\n"
+        "span.end(); span.end(); span.set_attribute('late', 1)\n"
+    )
+    with receiving() as receiver:
+        both(script, receiver, tmp_path)
+        assert [span.name for span in receiver.spans()] == ["work"]
+
+
+@pytest.mark.parametrize("stderr", ["None", "Broken()", "closed"])
+def test_a_stderr_that_cannot_be_written_to_disturbs_nothing(stderr: str, tmp_path: Path) -> None:
+    setting = "sys.stderr.close()" if stderr == "closed" else f"sys.stderr = {stderr}"
+    script = (
+        "import logging, sys\nclass Broken:\n    def write(self, text): raise RuntimeError('busy')\n"
+        f"logging.getLogger('a').info('lost')\n{setting}\nprint('out')\n"
+    )
+    with receiving(status=400) as receiver:
+        both(script, receiver, tmp_path)
