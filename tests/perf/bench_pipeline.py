@@ -23,11 +23,11 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from perf import load
+import load
 from support.collector import free_ports, wait_for
 
 from theodore_otel.config import load_text
-from theodore_otel.otelcol import credentials, find
+from theodore_otel.otelcol import credentials, find, launch
 from theodore_otel.render import render
 
 RATE = 8_000
@@ -37,6 +37,7 @@ BUDGET, AIM, MEMORY = 3.0, 2.0, 512
 
 PRODUCTION = """
 profile: production
+collector: {memory: 640MiB}
 tenants: {services: {api: {may_report: [acme, globex]}}}
 destinations:
   first: {type: otlp, endpoint: "SINK", tls: {enabled: false}, signals: [traces, metrics]}
@@ -44,7 +45,8 @@ destinations:
 """
 BARE = """
 receivers: {otlp: {protocols: {http: {endpoint: "127.0.0.1:HTTP"}}}}
-exporters: {otlp: {endpoint: "SINK", tls: {insecure: true}, sending_queue: {enabled: true, batch: {flush_timeout: 200ms}}}}
+exporters:
+  otlp: {endpoint: "SINK", tls: {insecure: true}, sending_queue: {enabled: true, batch: {flush_timeout: 200ms}}}
 extensions: {health_check: {endpoint: "127.0.0.1:HEALTH"}}
 service:
   extensions: [health_check]
@@ -105,7 +107,9 @@ def _report(bench: Bench) -> int:
 
 def _row(name: str, result: Result, before: Result, bare: Result) -> None:
     more, ratio = result.microseconds - before.microseconds, result.microseconds / bare.microseconds
-    print(f"  {name:40} {result.microseconds:6.1f} us  {more:+6.1f}  {ratio:5.2f} x  {result.peak:4.0f} MiB", flush=True)
+    print(
+        f"  {name:40} {result.microseconds:6.1f} us  {more:+6.1f}  {ratio:5.2f} x  {result.peak:4.0f} MiB", flush=True
+    )
 
 
 def variants() -> Iterator[tuple[str, Callable[[dict[str, Any]], None]]]:
@@ -192,7 +196,9 @@ class Bench:
         home.mkdir()
         (home / "collector.yaml").write_text(config, encoding="utf-8")
         (home / "credentials.htpasswd").write_bytes((self._folder / "credentials.htpasswd").read_bytes())
-        environment = {**os.environ, "GOMAXPROCS": "1", "THEODORE_OTEL_HOME": str(home), "GOMEMLIMIT": "820MiB"}
+        # As `stack up` and `run` have it, for every variant.
+        limit = launch.own_environment(load_text(PRODUCTION, "bench"))["GOMEMLIMIT"]
+        environment = {**os.environ, "GOMAXPROCS": "1", "THEODORE_OTEL_HOME": str(home), "GOMEMLIMIT": limit}
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(
                 [self._binary, "--config", home / "collector.yaml"], env=environment, stdout=log, stderr=log
