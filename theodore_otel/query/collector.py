@@ -11,13 +11,17 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 
 _TIMEOUT = 3.0
-_SAMPLE = re.compile(r"^otelcol_(\w+?)(?:_total)?(?:\{(.*)\})? (\S+)")
+_SAMPLE = re.compile(r"^(?:otelcol_)?(\w+?)(?:_total)?(?:\{(.*)\})? (\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _SIGNALS = {"spans": "spans", "log_records": "logs", "logs": "logs", "metric_points": "metric points"}
 _SIGNALS |= {"datapoints": "metric points"}
 _FILTERED = {
     "filter/tenant": "credential without a tenant",
     "filter/service": "tenant not on the service's list",
+}
+_REFUSED = {
+    "http_server_request_duration_count": ("http_response_status_code", "401"),
+    "rpc_server_duration_count": ("rpc_grpc_status_code", "16"),
 }
 
 
@@ -98,7 +102,7 @@ def _note(status: CollectorStatus, name: str, labels: dict[str, str], value: flo
         reason = _FILTERED.get(labels.get("filter", ""))
         if reason:
             status.rejected[reason] += int(value)
-    elif name == "http_server_request_duration_count" and labels.get("http_response_status_code") == "401":
+    elif name in _REFUSED and _REFUSED[name] in labels.items():
         status.rejected["wrong credential (requests)"] += int(value)
     elif match := re.fullmatch(r"exporter_(\w+)", name):
         _note_exporter(status.exporters.setdefault(labels.get("exporter", "?"), Exporter()), match[1], value)
