@@ -116,7 +116,7 @@ def summary(pipelines: Sequence[Pipeline]) -> str:
 
 
 def _base(url: str) -> str:
-    from theodore_otel.instrument.scrub import clean_url
+    from theodore_otel.instrument.texts import clean_url
 
     clean = clean_url(url)
     return clean.removesuffix("/").rpartition("/v1/")[0] or clean

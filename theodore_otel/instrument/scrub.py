@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit, urlunsplit
+
+from theodore_otel.instrument.texts import shortened
 
 _URL_KEYS: Final = frozenset({"url.full", "http.url", "http.target", "url.original"})
 _QUERY_KEYS: Final = frozenset({"url.query", "url.fragment"})
@@ -66,8 +67,8 @@ class Scrubber:
                         self._attributes(point.attributes)
 
     def text(self, value: str) -> str:
-        """Mask secrets in one text."""
-        return self._load().text(value)
+        """Mask secrets in one text; a very long one is cut."""
+        return self._load().text(shortened(value))
 
     def secret_key(self, name: str) -> bool:
         """Say whether the value of a key of this name is a secret."""
@@ -112,7 +113,7 @@ class Scrubber:
             if attribute.key in _QUERY_KEYS and attribute.value.string_value:
                 attribute.value.string_value = self._mask
             elif kind == "string_value" and attribute.key in _URL_KEYS:
-                attribute.value.string_value = matcher.url(attribute.value.string_value)
+                attribute.value.string_value = matcher.url(shortened(attribute.value.string_value))
             elif matcher.key(attribute.key):
                 attribute.value.string_value = self._mask
             elif kind == "array_value" and attribute.key == "process.command_args":
@@ -143,15 +144,6 @@ class Scrubber:
         if self._matcher is None:
             self._matcher = _matcher(self._redaction)
         return self._matcher
-
-
-def clean_url(url: str) -> str:
-    """Return a URL without user, password, query and fragment."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return url.partition("?")[0]
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _matcher(redaction: Mapping[str, Any]) -> Matcher:

@@ -9,7 +9,20 @@ from typing import Any, Final
 Redact = Callable[[str], str]
 
 _LONGEST: Final = 1024
-_URL: Final = re.compile(r"\b([a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^/\s@?#]*@)?([^\s?#\"'<>]*)(?:[?#][^\s\"'<>)]*)?")
+_LONGEST_SCANNED: Final = 32_768
+_LONGEST_WORD: Final = 2_048
+_URL: Final = re.compile(r"\b([a-zA-Z][a-zA-Z0-9+.-]{0,20}://)(?:[^/\s@?#]*@)?([^\s?#\"'<>]*)(?:[?#][^\s\"'<>)]*)?")
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a text that is longer than can be searched for secrets while the program waits.
+
+    It ends before the word that the cut would go through: half a secret may not look like one.
+    """
+    if len(text) <= _LONGEST_SCANNED:
+        return text
+    at_least = _LONGEST_SCANNED - _LONGEST_WORD
+    return text[: max(text.rfind(" ", at_least, _LONGEST_SCANNED), at_least)] + " ..."
 
 
 def clean_url(text: str) -> str:
@@ -21,7 +34,7 @@ def as_text(value: Any, redact: Redact) -> str | None:
     """Return a value as text; None and the empty text are nothing."""
     if value is None:
         return None
-    text = redact(clean_url(value if isinstance(value, str) else str(value)))
+    text = redact(clean_url(shortened(value if isinstance(value, str) else str(value))))
     return text[:_LONGEST] or None
 
 
