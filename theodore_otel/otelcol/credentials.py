@@ -22,7 +22,10 @@ from pathlib import Path
 from theodore_otel import paths
 from theodore_otel.errors import InputError
 
-_OWNER = re.compile(r"^(svc-)?[a-z0-9][a-z0-9_]{0,62}$")
+SERVICE_PREFIX = "svc-"
+
+_OWNER = re.compile(r"[a-z0-9][a-z0-9_]{0,62}|svc-[a-z0-9][a-z0-9_]{0,58}")
+_NAME = re.compile(r"(?P<owner>.+)\.(?P<number>[0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -47,15 +50,20 @@ def default_file() -> Path:
 
 def names(file: Path) -> list[str]:
     """Return the user names in the file, sorted by owner and number; empty when there is no file."""
-    return sorted(_read(file), key=_order)
+    return sorted(_read(file), key=_split)
 
 
 def owners(file: Path) -> dict[str, list[str]]:
     """Return the credentials of each owner: a tenant id, or `svc-NAME` of a service."""
     result: dict[str, list[str]] = {}
     for name in names(file):
-        result.setdefault(name.rpartition(".")[0], []).append(name)
+        result.setdefault(_split(name)[0], []).append(name)
     return result
+
+
+def valid(owner: str) -> bool:
+    """Say whether there can be a tenant or service of that name."""
+    return bool(_OWNER.fullmatch(owner))
 
 
 def add(file: Path, owner: str) -> Credential:
@@ -64,8 +72,11 @@ def add(file: Path, owner: str) -> Credential:
     Raises:
         InputError: when the name is not a tenant id, or it has credentials already.
     """
-    if not _OWNER.match(owner):
-        raise InputError(f"expected a tenant id of small letters, digits and underscores, got {owner!r}")
+    if not valid(owner):
+        kind = "service name" if owner.startswith(SERVICE_PREFIX) else "tenant id"
+        raise InputError(
+            f"expected a {kind} of small letters, digits and underscores, got {owner.removeprefix(SERVICE_PREFIX)!r}"
+        )
     with _locked(file):
         existing = owners(file).get(owner, [])
         if existing:
@@ -82,10 +93,10 @@ def rotate(file: Path, owner: str) -> Credential:
         InputError: when the owner has none.
     """
     with _locked(file):
-        numbers = [int(name.rpartition(".")[2]) for name in owners(file).get(owner, [])]
-        if not numbers:
+        existing = owners(file).get(owner)
+        if not existing:
             raise InputError(f"{owner} has no credentials; `tenant add` makes the first")
-        return _append(file, f"{owner}.{max(numbers) + 1}")
+        return _append(file, f"{owner}.{_split(existing[-1])[1] + 1}")
 
 
 def remove(file: Path, name: str) -> list[str]:
@@ -96,7 +107,7 @@ def remove(file: Path, name: str) -> list[str]:
     """
     with _locked(file):
         entries = _read(file)
-        gone = [entry for entry in entries if entry == name or entry.rpartition(".")[0] == name]
+        gone = [entry for entry in entries if name in (entry, _split(entry)[0])]
         if not gone:
             raise InputError(f"no credential {name!r} in {file} (known: {', '.join(sorted(entries)) or 'none'})")
         _write(file, {entry: digest for entry, digest in entries.items() if entry not in gone})
@@ -116,9 +127,10 @@ def _append(file: Path, name: str) -> Credential:
     return credential
 
 
-def _order(name: str) -> tuple[str, int]:
-    owner, _, number = name.rpartition(".")
-    return owner, int(number) if number.isdigit() else 0
+def _split(name: str) -> tuple[str, int]:
+    """Return owner and number; a name that somebody else has put there is its own owner."""
+    match = _NAME.fullmatch(name)
+    return (match["owner"], int(match["number"])) if match else (name, 0)
 
 
 def _read(file: Path) -> dict[str, str]:
@@ -126,18 +138,29 @@ def _read(file: Path) -> dict[str, str]:
         lines = file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return {}
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror}") from None
-    return dict(line.split(":", 1) for line in lines if ":" in line)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"{file}: cannot be read: {reason}") from None
+    return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
 
 
 def _write(file: Path, entries: dict[str, str]) -> None:
+    """Replace the file as a whole; its owner stays who it was, so that the collector can still read it."""
+    file = file.resolve()  # a link stays a link
+    temporary = None
     try:
+        owner = (file if file.exists() else file.parent).stat()
         descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.writelines(f"{name}:{entries[name]}\n" for name in sorted(entries, key=_order))
+            stream.writelines(f"{name}:{entries[name]}\n" for name in sorted(entries, key=_split))
+            if owner.st_uid != os.geteuid():
+                os.chown(stream.fileno(), owner.st_uid, owner.st_gid)
+            stream.flush()
+            os.fsync(stream.fileno())
         Path(temporary).replace(file)
     except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
         raise InputError(f"{file}: cannot be written: {error.strerror}") from None
 
 

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+import yaml
+
 from theodore_otel import paths
 from theodore_otel.errors import DownError, InputError
 from theodore_otel.otelcol import places, ports, process, validate
@@ -65,6 +67,14 @@ def folder() -> Path:
 def config_file() -> Path:
     """Return the configuration the stack's collector reads."""
     return folder() / "collector.yaml"
+
+
+def credentials_file() -> Path | None:
+    """Return the credentials file that the stack's collector was started with; None when it asks for none."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    extensions = yaml.load(config_file().read_text(encoding="utf-8"), loader)["extensions"]  # noqa: S506 - it is safe
+    named = next((each["htpasswd"]["file"] for each in extensions.values() if each and "htpasswd" in each), None)
+    return named and Path(named.replace("${env:THEODORE_OTEL_HOME}", str(paths.home())))
 
 
 def log_file() -> Path:
