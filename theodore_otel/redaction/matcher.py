@@ -7,7 +7,7 @@ a run of digits. Hints are found by their rarest character first, so that a clea
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -107,7 +107,10 @@ class Matcher:
 
     def _is_secret_key(self, key: str) -> bool:
         """Say whether a key holds a secret word and is not excepted; remembered for the 4,096 latest keys."""
-        return key not in self._except and self._keys.search(key) is not None
+        if self._keys.search(key) is None:
+            return False
+        parts = key.split(".")
+        return self._except.isdisjoint(".".join(parts[index:]) for index in range(len(parts)))
 
     def _candidates(self, text: str) -> set[int]:
         wanted = set(self._always)
@@ -153,7 +156,7 @@ class Matcher:
         return self._nested(value, depth)
 
     def _add(self, index: int, value: Mapping[str, Any], filed: dict[str, list[tuple[str, int]]]) -> None:
-        search = re.compile(value["pattern"])
+        search = re.compile(value["pattern"], re.ASCII)
         kept = min(search.groups, 2) if value.get("groups") else 0
         before, after = r"\1" if kept else "", r"\2" if kept > 1 else ""
         replacement = before + self.mask.replace("\\", "\\\\") + after
@@ -169,11 +172,18 @@ class Matcher:
 
 
 def key_pattern(words: Iterable[str]) -> str:
-    """Return a pattern, for re and RE2, that is found in every key that holds one of the words as a whole word.
+    """Return a pattern that is found in every key that holds one of the words as a whole word.
 
-    A word is written in small letters; `_` in it stands for any one separator or none.
+    A word is written in small letters; `_` in it stands for any one separator or none, `(s)` at its end for a plural.
     """
-    return "|".join(_word_pattern(word.split("_")) for word in words) or NEVER
+    return "|".join(map(_word_pattern, words)) or NEVER
+
+
+def word_forms(word: str, separator: str = "[^A-Za-z0-9]?") -> tuple[str, str]:
+    """Return the patterns for a word in small letters, where a capital may begin its second part, and in capitals."""
+    first, *rest = word.replace("(s)", "s?").split("_")
+    mixed = "".join(f"{separator}[{part[0]}{part[0].upper()}]{part[1:]}" for part in rest)
+    return first + mixed, separator.join(part.upper() for part in (first, *rest))
 
 
 def luhn(digits: str) -> bool:
@@ -183,13 +193,10 @@ def luhn(digits: str) -> bool:
     return (sum(values[-1::-2]) + sum(doubled)) % 10 == 0
 
 
-def _word_pattern(parts: Sequence[str]) -> str:
-    first, rest = parts[0], parts[1:]
-    separator = "[^A-Za-z0-9]?"
-    mixed = "".join(separator + f"[{part[0]}{part[0].upper()}]{part[1:]}" for part in rest)
-    upper = separator.join(part.upper() for part in parts)
-    start = f"(?:(?:^|[^A-Za-z]){first[0]}|{first[0].upper()})"
-    return f"{start}{first[1:]}{mixed}(?:$|[^a-z])|(?:^|[^A-Z]){upper}(?:$|[^A-Za-z])"
+def _word_pattern(word: str) -> str:
+    mixed, upper = word_forms(word)
+    start = f"(?:(?:^|[^A-Za-z]){mixed[0]}|{mixed[0].upper()})"
+    return f"{start}{mixed[1:]}(?:$|[^a-z])|(?:^|[^A-Z]){upper}(?:$|[^A-Za-z])"
 
 
 def _secret(found: re.Match[str], groups: bool) -> str:

@@ -5,28 +5,29 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from theodore_otel.errors import InputError
-from theodore_otel.redaction.matcher import DEFAULT_MASK, NEVER, key_pattern
+from theodore_otel.redaction import record
+from theodore_otel.redaction.matcher import DEFAULT_MASK
 
 _FOLDER = Path(__file__).parent
-_SECTION = "redaction"
 
-# What Python's re knows and RE2 does not, each with the words for the message.
+# What Python's re knows and RE2 does not, or what means something else there, each with the words for the message.
 _NOT_IN_RE2 = (
     (r"\(\?<?[=!]", "lookahead or lookbehind"),
     (r"\(\?P=|\\[1-9]", "a reference back to a group"),
     (r"\(\?>|[*+?}]\+", "an atomic group or possessive repeat"),
     (r"\(\?\(", "a condition on a group"),
-    (r"\(\?#|\(\?[aiLmsux]*[aLux]", "a comment or one of the flags a, L, u, x"),
-    (r"\\Z|\\[uUN]", r"\Z, \u, \U or \N"),
+    (r"\(\?#|\(\?[aiLmsux]*[aLmux]", "a comment or one of the flags a, L, m, u, x"),
+    (r"\\[AZz]|\\[uUN]", r"\A, \Z, \u, \U or \N"),
     (r"\{\d*,?\d{4,}", "a repeat of 1,000 and more"),
+    (r"(?<!^)\^|\$(?!$)", "`^` elsewhere than at its beginning or `$` elsewhere than at its end"),
 )
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]*([_. -]?[A-Za-z0-9]+)*")
 _LITERAL = re.compile(r"[A-Za-z0-9_/:@=~-]+")
@@ -36,8 +37,8 @@ _LITERAL = re.compile(r"[A-Za-z0-9_/:@=~-]+")
 class Value:
     """One pattern that is masked in values.
 
-    `hints` are literals and `gates` patterns, one of which is found in every text that matches; with neither, the
-    pattern is tried on every text. `groups` says that groups 1 and 2 are context to be kept.
+    `hints` are literals, one of which is in every text that matches; `gates` are cheap patterns for RE2, one of which
+    matches in every text that matches. `groups` says that groups 1 and 2 are context to be kept.
     """
 
     name: str
@@ -46,17 +47,13 @@ class Value:
     gates: tuple[str, ...] = ()
     groups: bool = False
     luhn: bool = False
+    tenant: str | None = None
+    """The only tenant to which it applies."""
 
     @property
-    def conditions(self) -> tuple[str, ...]:
-        """Return patterns for RE2, one of which matches in a text of keys and values if one of these values matches."""
-        return self.gates or tuple(map(_quoted, self.hints)) or (_unanchored(self.pattern),)
-
-    @property
-    def replacement(self) -> str:
-        """Return what the collector puts in place of a match: the mask, and the context that is kept."""
-        before, after = "$1" * self.groups, "$2" * (re.compile(self.pattern).groups > 1)
-        return f"{before}{DEFAULT_MASK}{after}"
+    def record(self) -> record.Rule:
+        """Return it as a rule for the collector's text of a record."""
+        return record.value_rule(self.pattern, self.groups, self.gates, self.hints)
 
     def settings(self) -> dict[str, Any]:
         """Return what the process needs of it."""
@@ -66,61 +63,52 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What is masked: `keys` (words), except `except_keys` (whole names), and `values`."""
+class Key:
+    """One word; the value of a key that holds it is masked."""
 
-    keys: tuple[str, ...]
+    word: str
+    tenant: str | None = None
+    """The only tenant to which it applies."""
+
+    @property
+    def records(self) -> tuple[record.Rule, record.Rule]:
+        """Return it as rules for the collector's text of a record."""
+        return record.key_rules(self.word)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is masked: the values of `keys`, except of those named in `except_keys`, and `values`, and how."""
+
+    keys: tuple[Key, ...]
     except_keys: tuple[str, ...]
     values: tuple[Value, ...]
+    tenant_keys: tuple[Key, ...] = ()
+    tenant_values: tuple[Value, ...] = ()
+    allowed: tuple[str, ...] = ()
+    """The only attributes that survive; all of them when empty."""
+    mode: Literal["mask", "hash"] = "mask"
     mask: str = DEFAULT_MASK
 
     @property
-    def key_pattern(self) -> str:
-        """Return the pattern, for re and RE2, that is found in every key with a secret word."""
-        return key_pattern(self.keys)
+    def key_gates(self) -> tuple[str, ...]:
+        """Return cheap patterns for a text of keys, one of which matches where there is a secret one."""
+        rules = [rule for key in self.keys + self.tenant_keys for rule in key.records]
+        return record.without_superfluous(gate for rule in rules for gate in rule.gates)
 
     @property
-    def except_pattern(self) -> str:
-        """Return the pattern that matches the keys that are excepted."""
-        return "^(?:" + "|".join(map(_quoted, self.except_keys)) + ")$" if self.except_keys else NEVER
-
-    @property
-    def any_value(self) -> str:
-        """Return one pattern, for RE2, for all values; slow, for what is rare. Each context has its own group."""
-        return "|".join(f"(?:{value.pattern})" for value in self.values) or NEVER
-
-    @property
-    def any_value_uncaptured(self) -> str:
-        """Return `any_value` without groups."""
-        return _uncaptured(self.any_value)
-
-    @property
-    def any_replacement(self) -> str:
-        """Return what stands in place of a match of `any_value`: groups that took no part are empty."""
-        before, after, number = "", "", 0
-        for value in self.values:
-            groups = re.compile(value.pattern).groups
-            before += f"${number + 1}" * (groups > 0)
-            after += f"${number + 2}" * (groups > 1)
-            number += groups
-        return f"{before}{self.mask}{after}"
-
-    @property
-    def key_conditions(self) -> tuple[str, ...]:
-        """Return short patterns for RE2, one of which matches in a text that holds a key with a secret word."""
-        # A word that ends in another word needs no search of its own: `api_key` is found as `key`.
-        alone = (word for word in self.keys if "_" not in word or word.rpartition("_")[2] not in self.keys)
-        return _least(form for word in alone for form in _forms(word))
-
-    @property
-    def value_conditions(self) -> tuple[str, ...]:
-        """Return short patterns for RE2, one of which matches in a text that holds a value to be masked."""
-        return _least(condition for value in self.values for condition in value.conditions)
+    def spared_keys(self) -> str | None:
+        """Return the pattern for the excepted keys in the collector's text of a record."""
+        return record.spared_keys(self.except_keys) if self.except_keys else None
 
     def settings(self) -> dict[str, Any]:
         """Return the `redaction` section of instrument.json, which `Matcher` takes."""
-        values = [value.settings() for value in self.values]
-        return {"mask": self.mask, "keys": list(self.keys), "except_keys": list(self.except_keys), "values": values}
+        return {
+            "mask": self.mask,
+            "keys": [key.word for key in self.keys],
+            "except_keys": list(self.except_keys),
+            "values": [value.settings() for value in self.values],
+        }
 
 
 @dataclass(frozen=True)
@@ -148,12 +136,22 @@ def load(
     presets = all_presets()
     _check_names(disable, [preset.name for preset in presets])
     keys = _read("keys.yaml")
-    extra = [_value(name, pattern) for name, pattern in (extra_values or {}).items()]
     return Rules(
-        keys=_unique([*keys["words"], *(_word(index, word) for index, word in enumerate(extra_keys))]),
+        keys=tuple(map(Key, _unique([*keys["words"], *_words(extra_keys, "redaction")]))),
         except_keys=_unique([*keys["except"], *except_keys]),
-        values=(*(value for preset in presets if preset.name not in disable for value in preset.values), *extra),
+        values=(
+            *(value for preset in presets if preset.name not in disable for value in preset.values),
+            *_values(extra_values or {}, "redaction"),
+        ),
     )
+
+
+def add_tenant(rules: Rules, tenant: str, extra_keys: Sequence[str], extra_values: Mapping[str, str]) -> Rules:
+    """Return the rules with what is secret for one tenant besides. Raises InputError as `load` does."""
+    section = f"tenants.list.{tenant}.redaction"
+    keys = (Key(word, tenant) for word in _words(extra_keys, section))
+    values = (replace(value, tenant=tenant) for value in _values(extra_values, section))
+    return replace(rules, tenant_keys=(*rules.tenant_keys, *keys), tenant_values=(*rules.tenant_values, *values))
 
 
 @cache
@@ -191,36 +189,50 @@ def _check_names(disable: Sequence[str], known: Sequence[str]) -> None:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
-            raise InputError(f"{_SECTION}.disable_presets: there is no preset {name!r}{hint}")
+            raise InputError(f"redaction.disable_presets: there is no preset {name!r}{hint}")
 
 
-def _word(index: int, word: str) -> str:
-    if not _WORD.fullmatch(word):
-        raise InputError(
-            f"{_SECTION}.extra_keys[{index}]: expected a word or words of letters and digits such as 'internal_ref', "
-            f"got {word!r}"
-        )
+def _words(words: Sequence[str], section: str) -> list[str]:
+    for index, word in enumerate(words):
+        if not _WORD.fullmatch(word):
+            raise InputError(
+                f"{section}.extra_keys[{index}]: expected a word or words of letters and digits such as "
+                f"'internal_ref', got {word!r}"
+            )
     # A capital after a small letter begins a word, as in the keys themselves.
-    return re.sub(r"[. -]", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word)).lower()
+    return [re.sub(r"[. -]", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word)).lower() for word in words]
 
 
-def _value(name: str, pattern: str) -> Value:
-    where = f"{_SECTION}.extra_values.{name}"
+def _values(patterns: Mapping[str, str], section: str) -> list[Value]:
+    return [_value(name, pattern, f"{section}.extra_values.{name}") for name, pattern in patterns.items()]
+
+
+def _value(name: str, pattern: str, where: str) -> Value:
     try:
-        compiled = re.compile(pattern)
+        compiled = re.compile(pattern, re.ASCII)
     except re.error as error:
         raise InputError(f"{where}: expected a regular expression, got {pattern!r}: {error}") from None
+    outside = _outside_classes(pattern)
     for shape, what in _NOT_IN_RE2:
-        if _outside_classes(pattern, shape):
-            raise InputError(f"{where}: {pattern!r} has {what}, which the collector's engine (RE2) does not know")
+        if re.search(shape, outside):
+            raise InputError(f"{where}: {pattern!r} has {what}, which cannot be used in the collector")
+    if any(re.search(r"\\[SDW]", token) for token in record.tokens(pattern) if token.startswith("[")):
+        raise InputError(
+            rf"{where}: {pattern!r} has \S, \D or \W within brackets, which cannot be used in the collector"
+        )
+    if {"^", "$"} & {outside[:1], outside[-1:]} and record.has_alternatives(record.tokens(pattern)):
+        raise InputError(f"{where}: expected (?: ) around the alternatives between `^` and `$`, got {pattern!r}")
     if compiled.search("") is not None:
         raise InputError(f"{where}: {pattern!r} matches the empty text, so it would mask everything")
-    # Nothing of a match is kept: only presets have groups for context.
-    return Value(name, _uncaptured(pattern), hints=_leading_literal(pattern))
+    return Value(name, pattern, hints=_leading_literal(pattern))
 
 
-def _outside_classes(pattern: str, shape: str) -> bool:
-    return re.search(shape, re.sub(r"\\\\|\[\^?\]?(?:\\.|[^\]\\])*\]", "x", pattern)) is not None
+def _outside_classes(pattern: str) -> str:
+    """Return the pattern with `x` for every class and every escaped character."""
+    return "".join(
+        "x" if token.startswith("[") or re.fullmatch(r"\\[^A-Za-z0-9]", token) else token
+        for token in record.tokens(pattern)
+    )
 
 
 def _leading_literal(pattern: str) -> tuple[str, ...]:
@@ -231,54 +243,6 @@ def _leading_literal(pattern: str) -> tuple[str, ...]:
     if pattern[found.end() : found.end() + 1] in {"?", "*", "{", "+"}:
         literal = literal[:-1]
     return (literal,) if len(literal) > 1 else ()
-
-
-def _tokens(pattern: str) -> list[str]:
-    return re.findall(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?P?<[A-Za-z_]\w*>|\(\?|.", pattern, re.DOTALL)
-
-
-def _uncaptured(pattern: str) -> str:
-    groups = {"(": "(?:"}
-    tokens = _tokens(pattern)
-    return "".join("(?:" if token.startswith(("(?P<", "(?<")) else groups.get(token, token) for token in tokens)
-
-
-def _unanchored(pattern: str) -> str:
-    """Let `^` and `$` match where a value begins and ends in the collector's text of all keys and values."""
-    ends = {"^": r"(?:^|[\x1e\x1f\"])", "$": r"(?:$|[\x1e\x1f\"])"}
-    return "".join(ends.get(token, token) for token in _tokens(pattern))
-
-
-def _forms(word: str) -> list[str]:
-    """Return the ways in which a word can stand in a key, each beginning with a literal."""
-    parts = word.split("_")
-    separator = "[^A-Za-z0-9]?"
-    upper = separator.join(part.upper() for part in parts) + "(?:[^A-Za-z]|$)"
-    rest = "".join(separator + f"[{part[0]}{part[0].upper()}]{part[1:]}" for part in parts[1:]) + "(?:[^a-z]|$)"
-    first = parts[0]
-    if len(word) > 5:
-        return [first[1:] + (rest if len(parts) > 1 else ""), upper if len(parts) > 1 else word.upper()]
-    if len(first) > 3:
-        return [first[1:] + rest, upper]
-    return [first + rest, first.capitalize() + rest, upper]
-
-
-def _quoted(literal: str) -> str:
-    return re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", literal)
-
-
-def _least(conditions: Iterable[str]) -> tuple[str, ...]:
-    """Leave out what another condition finds anyway: a literal within it, or its own end."""
-    unique = _unique(conditions)
-    literals = [condition for condition in unique if not re.search(r"[\\.+*?()|\[\]{}^$]", condition)]
-
-    def superfluous(condition: str) -> bool:
-        shorter = [other for other in unique if other != condition and condition.endswith(other)]
-        return "|" not in condition.replace("|$", "") and bool(
-            shorter or (condition in literals and any(o in condition and o != condition for o in literals))
-        )
-
-    return tuple(condition for condition in unique if not superfluous(condition))
 
 
 def _unique(items: Iterable[str]) -> tuple[str, ...]:
