@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import yaml
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -106,17 +107,47 @@ class Collector:
         except OSError:
             return False
 
-    def post(self, signal: str, body: bytes, credential: str | None) -> int:
-        """Send one OTLP request as a credential and return the HTTP status."""
-        headers = {"Content-Type": "application/x-protobuf"}
-        if credential:
-            token = self.tokens.get(credential, "wrong")
-            headers["Authorization"] = "Basic " + base64.b64encode(f"{credential}:{token}".encode()).decode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports["http"], timeout=10)
-        connection.request("POST", f"/v1/{signal}", body, headers)
+    def authorization(self, credential: str) -> str:
+        """Return the header value of a credential; of one that is not known, with a wrong token."""
+        token = self.tokens.get(credential, "wrong")
+        return "Basic " + base64.b64encode(f"{credential}:{token}".encode()).decode()
+
+    def post(
+        self,
+        signal: str,
+        body: bytes,
+        credential: str | None,
+        headers: Sequence[tuple[str, str]] = (),
+        kind: str = "application/x-protobuf",
+    ) -> int:
+        """Send one OTLP request as a credential, with more headers when they are given, and return the HTTP status."""
+        own = [("Authorization", self.authorization(credential))] if credential else []
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports["http"], timeout=60)
+        connection.putrequest("POST", f"/v1/{signal}")
+        for name, value in [("Content-Type", kind), ("Content-Length", str(len(body))), *own, *headers]:
+            connection.putheader(name, value)
+        connection.endheaders(body)
         status = connection.getresponse().status
         connection.close()
         return status
+
+    def call(
+        self, signal: str, body: bytes, credential: str | None, metadata: Sequence[tuple[str, str]] = ()
+    ) -> grpc.StatusCode:
+        """Send one OTLP request over gRPC and return the status code."""
+        own = [("authorization", self.authorization(credential))] if credential else []
+        kind, service = {"traces": ("trace", "Trace"), "logs": ("logs", "Logs"), "metrics": ("metrics", "Metrics")}[
+            signal
+        ]
+        with grpc.insecure_channel(f"127.0.0.1:{self.ports['grpc']}") as channel:
+            path = f"/opentelemetry.proto.collector.{kind}.v1.{service}Service/Export"
+            # Bytes as they are, for what the generated messages would not write.
+            method = channel.unary_unary(path, request_serializer=bytes, response_deserializer=bytes)
+            try:
+                method(body, metadata=[*own, *metadata], timeout=60)
+            except grpc.RpcError as error:
+                return error.code()
+        return grpc.StatusCode.OK
 
     def send_spans(
         self, spans: Sequence[Span], credential: str | None, resource: Mapping[str, Any] | None = None
@@ -169,28 +200,15 @@ class Collector:
 
     def received(self, signal: str) -> list[dict[str, Any]]:
         """Return every OTLP request that reached the local destination."""
-        files = sorted((self.home / "otlp").glob(f"{signal}*.jsonl"))
-        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        return requests(self.home / "otlp", signal)
 
     def spans(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """Return every span that arrived as (resource attributes, span)."""
-        return [
-            (plain(group["resource"].get("attributes", [])), {**span, "attributes": plain(span.get("attributes", []))})
-            for request in self.received("traces")
-            for group in request["resourceSpans"]
-            for scope in group["scopeSpans"]
-            for span in scope["spans"]
-        ]
+        return spans(self.home / "otlp")
 
     def logs(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """Return every log record that arrived as (resource attributes, record)."""
-        return [
-            (plain(group["resource"].get("attributes", [])), {**item, "attributes": plain(item.get("attributes", []))})
-            for request in self.received("logs")
-            for group in request["resourceLogs"]
-            for scope in group["scopeLogs"]
-            for item in scope["logRecords"]
-        ]
+        return logs(self.home / "otlp")
 
     def prometheus(self, port: str = "metrics") -> dict[str, float]:
         """Return each series of an endpoint by `name{labels}`, without the `job` label."""
@@ -226,18 +244,60 @@ def wait_for(condition: Callable[[], Any], seconds: float = 15, otherwise: Calla
     raise AssertionError(f"not within {seconds} s: {otherwise()}")
 
 
-def fill(target: Any, attributes: Mapping[str, Any]) -> None:
-    """Write attributes into a protobuf message's list."""
-    for key, value in attributes.items():
-        item = target.add(key=key).value
-        if isinstance(value, bool):
-            item.bool_value = value
-        elif isinstance(value, int):
-            item.int_value = value
-        elif isinstance(value, float):
-            item.double_value = value
-        else:
-            item.string_value = value
+def requests(folder: Path, signal: str) -> list[dict[str, Any]]:
+    """Return every OTLP request that a destination of type file wrote into a folder."""
+    files = sorted(folder.glob(f"{signal}*.jsonl"))
+    # The last line may be half written.
+    return [json.loads(line) for file in files for line in file.read_text().splitlines(True) if line.endswith("\n")]
+
+
+def spans(folder: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return every span of a folder as (resource attributes, span)."""
+    return [
+        (plain(group["resource"].get("attributes", [])), {**span, "attributes": plain(span.get("attributes", []))})
+        for request in requests(folder, "traces")
+        for group in request["resourceSpans"]
+        for scope in group["scopeSpans"]
+        for span in scope["spans"]
+    ]
+
+
+def logs(folder: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return every log record of a folder as (resource attributes, record)."""
+    return [
+        (plain(group["resource"].get("attributes", [])), {**item, "attributes": plain(item.get("attributes", []))})
+        for request in requests(folder, "logs")
+        for group in request["resourceLogs"]
+        for scope in group["scopeLogs"]
+        for item in scope["logRecords"]
+    ]
+
+
+def fill(target: Any, attributes: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> None:
+    """Write attributes into a protobuf message's list; pairs may hold a key more than once."""
+    for key, value in attributes.items() if isinstance(attributes, Mapping) else attributes:
+        set_value(target.add(key=key).value, value)
+
+
+def set_value(target: Any, value: Any) -> None:
+    """Write one value into a protobuf message; None leaves it without any."""
+    if isinstance(value, bool):
+        target.bool_value = value
+    elif isinstance(value, int):
+        target.int_value = value
+    elif isinstance(value, float):
+        target.double_value = value
+    elif isinstance(value, bytes):
+        target.bytes_value = value
+    elif isinstance(value, list):
+        target.array_value.SetInParent()
+        for item in value:
+            set_value(target.array_value.values.add(), item)
+    elif isinstance(value, Mapping):
+        target.kvlist_value.SetInParent()
+        fill(target.kvlist_value.values, value)
+    elif value is not None:
+        target.string_value = value
 
 
 def plain(attributes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
