@@ -2,24 +2,35 @@
 
 Time to its first line and of the whole run, all variants interleaved in one go; medians and ratios are printed.
 Variants: plain; an empty distro that only imports the SDK, under the stock wrapper; vanilla `opentelemetry-instrument`
-with every instrumentation that is installed; ours. Ours and vanilla report to a live loopback receiver, and once more
-with nobody listening.
+with the instrumentations of peers.txt, in an environment of its own (made on the first run); ours. Ours and vanilla
+report to a live loopback receiver, and once more with nobody listening.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import venv
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.receiver import environment, receiving
+
+BUDGET_START = 1.2
+"""Times the empty distro."""
+BUDGET_EXIT = 1.2
+"""Seconds more than plain with nobody listening."""
+
+OURS = Path(sys.executable).parent
+PEERS = Path(sys.prefix) / "peers"
+REQUIREMENTS = Path(__file__).with_name("peers.txt")
 
 PROGRAM = """
 import click, logging
@@ -44,78 +55,105 @@ class EmptyDistro(BaseDistro):
 class EmptyConfigurator:
     def configure(self, **kwargs):
         pass
-
-class SdkConfigurator:
-    def configure(self, **kwargs):
-        from opentelemetry.sdk._configuration import _OTelSDKConfigurator
-        _OTelSDKConfigurator().configure(**kwargs)
-
-class VanillaDistro(BaseDistro):
-    def _configure(self, **kwargs):
-        import os
-        os.environ.setdefault("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-        for signal in ("TRACES", "LOGS", "METRICS"):
-            os.environ.setdefault(f"OTEL_{signal}_EXPORTER", "otlp")
 """
 ENTRY_POINTS = """
 [opentelemetry_distro]
-empty = bench_peers:EmptyDistro
-vanilla = bench_peers:VanillaDistro
+empty = bench_empty:EmptyDistro
 [opentelemetry_configurator]
-empty = bench_peers:EmptyConfigurator
-vanilla = bench_peers:SdkConfigurator
+empty = bench_empty:EmptyConfigurator
 """
 
 
-def main(runs: int) -> None:
-    """Measure every variant `runs` times and print the table."""
+@dataclass(frozen=True)
+class Variant:
+    """One way to run the command."""
+
+    environment: Mapping[str, str]
+    programs: Path = OURS
+    instrumented: bool = True
+    slow: bool = False
+    """Takes 12 seconds or more: measured once."""
+
+
+def main(runs: int) -> int:
+    """Measure every variant `runs` times and print the table; return how many budgets were missed."""
+    _make_peers()
     with tempfile.TemporaryDirectory() as name, receiving() as receiver:
         folder = Path(name)
-        peers = _write(folder)
-        dead = f"http://127.0.0.1:{_free_port()}"
-        variants = {
-            "plain": None,
-            "empty distro": _environment(receiver.url, "empty", peers),
-            "ours": _environment(receiver.url, "theodore", peers),
-            "vanilla": _environment(receiver.url, "vanilla", peers),
-            "ours, nobody listening": _environment(dead, "theodore", peers),
-            "vanilla, nobody listening": _environment(dead, "vanilla", peers),
-        }
+        empty = _write(folder)
+        variants = _variants(receiver.url, f"http://127.0.0.1:{_free_port()}", empty)
         times: dict[str, list[tuple[float, float]]] = {variant: [] for variant in variants}
         for turn in range(runs + 1):
-            for variant, env in variants.items():
-                slow = variant.startswith("vanilla, nobody")
-                measured = _measure(folder, env) if not slow or turn == 1 else None
-                if turn and measured:  # the first turn warms caches
+            for variant, how in variants.items():
+                if how.slow and turn != 1:
+                    continue
+                measured = _measure(folder, how)
+                if turn:  # the first turn warms caches
                     times[variant].append(measured)
-        _print(times)
+        reporting = {
+            scope.scope.name
+            for r in receiver.requests
+            for scope in getattr(r, "resource_spans", [])[0:1]
+            for scope in scope.scope_spans
+        }
+        if len(reporting) < 2:
+            sys.exit(f"expected spans of ours and of vanilla at the receiver, got {reporting}")
+    return _print(times)
+
+
+def _make_peers() -> None:
+    done = PEERS / "done"
+    if done.exists() and done.read_text() == REQUIREMENTS.read_text():
+        return
+    print(f"making {PEERS} for the comparison (about a minute)", file=sys.stderr)
+    venv.create(PEERS, with_pip=True, clear=True)
+    for what in (["--upgrade", "pip>=25.1"], ["-r", REQUIREMENTS]):
+        subprocess.run([PEERS / "bin/python", "-m", "pip", "install", "--quiet", *what], check=True)
+    done.write_text(REQUIREMENTS.read_text())
+
+
+def _variants(live: str, dead: str, empty: Path) -> dict[str, Variant]:
+    def ours(endpoint: str, distro: str = "theodore") -> dict[str, str]:
+        return _environment(endpoint, distro, distro) | ({"PYTHONPATH": str(empty)} if distro == "empty" else {})
+
+    def vanilla(endpoint: str) -> dict[str, str]:
+        protocol = {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
+        return _environment(endpoint, "distro", "configurator") | protocol
+
+    return {
+        "plain": Variant(_environment(live, "theodore", "theodore"), instrumented=False),
+        "empty distro": Variant(ours(live, "empty")),
+        "ours": Variant(ours(live)),
+        "vanilla": Variant(vanilla(live), PEERS / "bin"),
+        "ours, nobody listening": Variant(ours(dead)),
+        "vanilla, nobody listening": Variant(vanilla(dead), PEERS / "bin", slow=True),
+    }
+
+
+def _environment(endpoint: str, distro: str, configurator: str) -> dict[str, str]:
+    chosen = {"OTEL_PYTHON_DISTRO": distro, "OTEL_PYTHON_CONFIGURATOR": configurator}
+    env = environment(endpoint, chosen)
+    env.pop("PYTHONDONTWRITEBYTECODE")
+    return env
 
 
 def _write(folder: Path) -> Path:
     (folder / "program.py").write_text(PROGRAM)
-    peers = folder / "peers"
-    info = peers / "bench_peers-1.dist-info"
+    empty = folder / "empty"
+    info = empty / "bench_empty-1.dist-info"
     info.mkdir(parents=True)
-    (peers / "bench_peers.py").write_text(EMPTY)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bench-peers\nVersion: 1\n")
+    (empty / "bench_empty.py").write_text(EMPTY)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bench-empty\nVersion: 1\n")
     (info / "entry_points.txt").write_text(ENTRY_POINTS)
-    return peers
+    return empty
 
 
-def _environment(endpoint: str, distro: str, peers: Path) -> dict[str, str]:
-    env = environment(endpoint, {"OTEL_PYTHON_DISTRO": distro, "OTEL_PYTHON_CONFIGURATOR": distro})
-    env.pop("PYTHONDONTWRITEBYTECODE")
-    env["PYTHONPATH"] = str(peers)
-    return env
-
-
-def _measure(folder: Path, env: dict[str, str] | None) -> tuple[float, float]:
-    wrapper = [str(Path(sys.executable).parent / "opentelemetry-instrument")] if env else []
-    plain = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
+def _measure(folder: Path, how: Variant) -> tuple[float, float]:
+    wrapper = [how.programs / "opentelemetry-instrument"] if how.instrumented else []
     began = time.perf_counter()
     with subprocess.Popen(
-        [*wrapper, sys.executable, "-u", "program.py"],
-        env=env or plain,
+        [*wrapper, how.programs / "python", "-u", "program.py"],
+        env=dict(how.environment),
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -135,20 +173,26 @@ def _free_port() -> int:
         return port
 
 
-def _print(times: dict[str, list[tuple[float, float]]]) -> None:
+def _print(times: dict[str, list[tuple[float, float]]]) -> int:
     medians = {
         variant: (statistics.median(m[0] for m in measured), statistics.median(m[1] for m in measured))
         for variant, measured in times.items()
         if measured
     }
-    empty = medians["empty distro"]
-    print(f"{'variant':27} runs  first line  x empty  whole run  x empty  - plain")
+    empty, plain = medians["empty distro"], medians["plain"]
+    print(f"{'variant':27} runs  first line  x empty   whole run  x empty   - plain")
     for variant, (first, whole) in medians.items():
         print(
             f"{variant:27} {len(times[variant]):4} {first * 1000:8.0f} ms {first / empty[0]:8.2f} "
-            f"{whole * 1000:7.0f} ms {whole / empty[1]:8.2f} {(whole - medians['plain'][1]) * 1000:+5.0f} ms"
+            f"{whole * 1000:8.0f} ms {whole / empty[1]:8.2f} {(whole - plain[1]) * 1000:+6.0f} ms"
         )
+    start = medians["ours"][0] / empty[0]
+    end = medians["ours, nobody listening"][1] - plain[1]
+    missed = (start > BUDGET_START) + (end > BUDGET_EXIT)
+    print(f"budget: first line at most {BUDGET_START} x the empty distro: {start:.2f} x")
+    print(f"budget: with nobody listening at most {BUDGET_EXIT} s more than plain: {end:.2f} s")
+    return missed
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 7)
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 7))
