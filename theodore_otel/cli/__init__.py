@@ -21,6 +21,7 @@ COMMANDS = {
     "config": "Explain the configuration and print its JSON Schema.",
     "collector": "Install, build, inspect and run the collector binary.",
     "stack": "Run the local stack in the background.",
+    "doctor": "Check that everything is in place, and say what to do.",
     "tenant": "Manage tenants' and services' credentials.",
     "observability": "Look at status, logs, traces and metrics.",
 }

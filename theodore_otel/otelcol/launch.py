@@ -13,6 +13,7 @@ from theodore_otel.config.source import Source, parse, read
 from theodore_otel.errors import InputError
 from theodore_otel.otelcol import credentials, find, places, ports, secrets
 from theodore_otel.render import render
+from theodore_otel.render.exporters import scraped
 from theodore_otel.render.files import RenderedFile, write
 
 LOCAL_PROFILE = "local"
@@ -60,7 +61,7 @@ def prepare(config_file: Path | None, profile: str | None, note: places.Note) ->
     text, more = secrets.resolve(rendered.text, environment, source)
     make_folder(paths.home())
     _ensure_credentials(config, note)
-    return Prepared(find.installed(note), source, text, {**environment, **more}, _listeners(config, source.name))
+    return Prepared(find.installed(note), source, text, {**environment, **more}, listeners(config, source.name))
 
 
 def own_environment(config: Config) -> dict[str, str]:
@@ -93,9 +94,10 @@ def _ensure_credentials(config: Config, note: places.Note) -> None:
         note("no credentials yet, so every request is refused: theodore-otel tenant add NAME")
 
 
-def _listeners(config: Config, source: str) -> tuple[ports.Listener, ...]:
+def listeners(config: Config, source: str) -> tuple[ports.Listener, ...]:
+    """Return where a collector with this configuration listens."""
     listen = config.collector.listen
     names = ["grpc", "http", "health", "telemetry"]
-    if any(destination.type == "prometheus" for destination in config.destinations.values()):
+    if any(scraped(destination) for destination in config.destinations.values()):
         names.append("metrics")
     return tuple(ports.listener(f"collector.listen.{name}", getattr(listen, name), source) for name in names)
