@@ -181,7 +181,7 @@ class Elasticsearch(Server):
         return answers(f"{self.at('http')}/_cluster/health?wait_for_status=yellow&timeout=1s")
 
     def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Send one request and return the JSON answer; raise what the server says when it refuses."""
+        """Send one request and return the JSON answer; an HTTPError notes what the server said."""
         request = urllib.request.Request(
             f"http://{self.at('http')}/{path}",
             method=method,
@@ -192,12 +192,18 @@ class Elasticsearch(Server):
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
-            raise AssertionError(f"{method} {path}: {error.code} {error.read().decode()}") from error
+            error.add_note(error.read().decode())
+            raise
 
     def search(self, index: str, query: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return the hits, each with `_index` and `_source`; none when there is no such index yet."""
-        self.send("POST", f"{index}/_refresh?ignore_unavailable=true&allow_no_indices=true")
-        found = self.send("POST", f"{index}/_search?ignore_unavailable=true", {"query": query, "size": 1000})
+        """Return the hits, each with `_index` and `_source`; none while there is no such index, or it is being made."""
+        try:
+            self.send("POST", f"{index}/_refresh?ignore_unavailable=true&allow_no_indices=true")
+            found = self.send("POST", f"{index}/_search?ignore_unavailable=true", {"query": query, "size": 1000})
+        except urllib.error.HTTPError as error:
+            if error.code != 503:
+                raise
+            return []
         return found["hits"]["hits"]
 
 

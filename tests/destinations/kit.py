@@ -80,13 +80,13 @@ def require_survives(
     server.kill() if hasattr(server, "kill") else server.stop()
     for each in sorted(markers):
         send(collector, each)
-    wait_for(lambda: all(each.encode() in queued(collector) for each in markers), 20, collector.log.read_text)
+    wait_for(lambda: all(each.encode() in queued(collector) for each in markers), 20, collector.said)
     require_no_secret(queued(collector).decode(errors="replace"))
     if killed:
         collector.kill()
         collector.start()
     server.start()
-    wait_for(lambda: markers <= set(arrived()), 60, lambda: f"{arrived()}\n{collector.log.read_text()[-3000:]}")
+    wait_for(lambda: markers <= set(arrived()), 60, lambda: f"{arrived()}\n{collector.said()}")
     times = Counter(arrived())
     assert {marker: times[marker] for marker in markers} == dict.fromkeys(markers, 1)
 

@@ -52,7 +52,7 @@ def test_a_span_arrives_redacted_and_with_its_tenant(datadog, collector):
     send_span(collector, "readable span")
     (span,) = wait_for(
         lambda: [each for each in datadog.spans if each["resource"] == "readable span"],
-        otherwise=collector.log.read_text,
+        otherwise=collector.said,
     )
     assert (span["service"], span["type"]) == (SERVICE, "web")
     assert {**REDACTED, "tenant.id": "acme"}.items() <= span["meta"].items()
@@ -86,8 +86,8 @@ def test_what_is_sent_while_it_is_down_arrives_once_it_is_back(datadog, collecto
     send_log(collector, "held log")
     send_span(collector, "held span")
     datadog.start()
-    wait_for(lambda: [each for each in datadog.logs if "held log" in each["message"]], 60, collector.log.read_text)
-    wait_for(lambda: [each for each in datadog.spans if each["resource"] == "held span"], 60, collector.log.read_text)
+    wait_for(lambda: [each for each in datadog.logs if "held log" in each["message"]], 60, collector.said)
+    wait_for(lambda: [each for each in datadog.spans if each["resource"] == "held span"], 60, collector.said)
 
 
 def test_statistics_count_every_span_before_sampling_and_hold_no_secret(datadog, tmp_path):
@@ -97,7 +97,7 @@ def test_statistics_count_every_span_before_sampling_and_hold_no_secret(datadog,
     with running(tmp_path, configured(datadog, **rate), OWNERS, {"DD_API_KEY": API_KEY}) as collector:
         spans = [Span(f"counted for {EMAIL}", {"password": EMAIL, "peer.service": EMAIL}, kind=2) for _ in range(100)]
         assert collector.send_spans(spans, "acme.1") == 200
-        wait_for(lambda: _decided(collector) == 100, otherwise=collector.log.read_text)
+        wait_for(lambda: _decided(collector) == 100, otherwise=collector.said)
     # What the current interval holds is sent when the collector stops.
     counted = wait_for(lambda: [each for each in datadog.stats if each["Resource"] == f"counted for {MASK}"])
     assert sum(group["Hits"] for group in counted) == 100

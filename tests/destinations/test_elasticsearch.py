@@ -57,7 +57,7 @@ def test_a_log_record_is_readable_redacted_and_with_its_tenant(elasticsearch, co
     send_log(collector, "readable")
     (hit,) = wait_for(
         lambda: elasticsearch.search(STREAM, {"match_phrase": {"body.text": "readable"}}),
-        otherwise=collector.log.read_text,
+        otherwise=collector.said,
     )
     document = hit["_source"]
     assert document["body"]["text"] == text_of("readable")
@@ -71,7 +71,7 @@ def test_a_span_is_readable_redacted_and_with_its_tenant(elasticsearch, collecto
     send_span(collector, "readable span")
     (hit,) = wait_for(
         lambda: elasticsearch.search("traces-theodore.otel-7d", {"match_phrase": {"name": "readable span"}}),
-        otherwise=collector.log.read_text,
+        otherwise=collector.said,
     )
     document = hit["_source"]
     assert document["resource"]["attributes"]["tenant.id"] == "acme"
@@ -96,7 +96,7 @@ def test_tenant_and_category_choose_the_data_stream(elasticsearch, collector, te
     body = f"stream of {tenant} {category}"
     assert collector.send_logs([(13, body, {"theodore.category": category})], f"{tenant}.1") == 200
     query = {"match_phrase": {"body.text": body}}
-    (hit,) = wait_for(lambda: elasticsearch.search("logs-*", query), otherwise=collector.log.read_text)
+    (hit,) = wait_for(lambda: elasticsearch.search("logs-*", query), otherwise=collector.said)
     # A backing index: .ds-STREAM-DATE-GENERATION.
     assert hit["_index"].startswith(f".ds-{stream}-")
 
@@ -110,7 +110,7 @@ def test_attributes_cannot_choose_another_data_stream(elasticsearch, collector):
     }
     assert collector.send_logs([(13, "steered away", steering)], "acme.1", steering) == 200
     query = {"match_phrase": {"body.text": "steered away"}}
-    (hit,) = wait_for(lambda: elasticsearch.search("logs-*", query), otherwise=collector.log.read_text)
+    (hit,) = wait_for(lambda: elasticsearch.search("logs-*", query), otherwise=collector.said)
     assert hit["_index"].startswith(".ds-logs-theodore.system.otel-30d-")
     assert hit["_id"] != "1"
 
@@ -127,7 +127,7 @@ def test_ecs_documents_are_readable_redacted_and_with_their_tenant(streams, tmp_
     with running(tmp_path, configured(streams, "ecs"), OWNERS, {"ES_API_KEY": API_KEY}) as collector:
         send_log(collector, "in ecs")
         query = {"match_phrase": {"message": "in ecs"}}
-        (hit,) = wait_for(lambda: streams.search("logs-*", query), otherwise=collector.log.read_text)
+        (hit,) = wait_for(lambda: streams.search("logs-*", query), otherwise=collector.said)
     assert hit["_index"].startswith(".ds-logs-theodore.system-30d-")
     assert hit["_source"]["message"] == text_of("in ecs")
     assert hit["_source"]["service"]["name"] == SERVICE

@@ -51,20 +51,20 @@ def test_what_a_tenant_sends_is_readable_redacted_and_with_its_tenant(folders, c
         send(collector, "readable")
     everything, _ = folders
     for signal in SIGNALS:
-        wait_for(lambda signal=signal: lines(everything, signal), otherwise=collector.log.read_text)
+        wait_for(lambda signal=signal: lines(everything, signal), otherwise=collector.said)
     (group,) = lines(everything, "logs")[0]["resourceLogs"]
     (record,) = group["scopeLogs"][0]["logRecords"]
     assert record["body"] == {"stringValue": text_of("readable")}
     assert REDACTED.items() <= plain(record["attributes"]).items()
     assert plain(group["resource"]["attributes"])["tenant.id"] == "acme"
     assert '"readable"' in json.dumps(lines(everything, "traces"))
-    wait_for(lambda: METRIC in json.dumps(lines(everything, "metrics")), otherwise=collector.log.read_text)
+    wait_for(lambda: METRIC in json.dumps(lines(everything, "metrics")), otherwise=collector.said)
     require_no_secret("".join(json.dumps(lines(everything, signal)) for signal in SIGNALS))
 
 
 def test_the_console_shows_what_is_redacted(collector):
     send_log(collector, "on the screen")
-    wait_for(lambda: text_of("on the screen") in collector.log.read_text(), otherwise=collector.log.read_text)
+    wait_for(lambda: text_of("on the screen") in collector.log.read_text(), otherwise=collector.said)
     assert f"password: Str({MASK})" in collector.log.read_text()
     require_no_secret(collector.log.read_text())
 
@@ -73,8 +73,8 @@ def test_a_second_destination_of_the_type_gets_its_categories_only(folders, coll
     everything, audit = folders
     for category in ("system", "audit", "security"):
         send_log(collector, f"of {category}", category)
-    wait_for(lambda: len(lines(audit, "logs")) == 2, otherwise=collector.log.read_text)
-    wait_for(lambda: "of system" in json.dumps(lines(everything, "logs")), otherwise=collector.log.read_text)
+    wait_for(lambda: len(lines(audit, "logs")) == 2, otherwise=collector.said)
+    wait_for(lambda: "of system" in json.dumps(lines(everything, "logs")), otherwise=collector.said)
     texts = json.dumps(lines(audit, "logs"))
     assert ("of audit" in texts, "of security" in texts, "of system" in texts) == (True, True, False)
     assert [file.name for file in audit.iterdir()] == ["logs.jsonl"]
@@ -89,7 +89,7 @@ def test_files_are_rotated_and_the_oldest_deleted(folders, collector):
     def written():
         return '"49 words' in max(everything.glob("logs*.jsonl"), key=lambda file: file.stat().st_mtime).read_text()
 
-    wait_for(written, 30, collector.log.read_text)
+    wait_for(written, 30, collector.said)
     files = list(everything.glob("logs*.jsonl"))
     wait_for(lambda: len(list(everything.glob("logs*.jsonl"))) == 3, 10, lambda: files)
     assert all(file.stat().st_size <= 2**20 for file in everything.glob("logs*.jsonl"))

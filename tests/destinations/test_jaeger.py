@@ -25,7 +25,7 @@ def collector(jaeger, tmp_path_factory):
 
 def test_a_span_is_readable_redacted_and_with_its_tenant(jaeger, collector):
     send_span(collector, "readable")
-    (span,) = wait_for(lambda: jaeger.spans(SERVICE, "readable"), otherwise=collector.log.read_text)
+    (span,) = wait_for(lambda: jaeger.spans(SERVICE, "readable"), otherwise=collector.said)
     assert REDACTED.items() <= span["tags"].items()
     assert span["resource"]["tenant.id"] == "acme"
     require_no_secret(str(span))

@@ -92,5 +92,5 @@ def test_it_logs_in_where_that_is_wanted(kafka, tmp_path):
     with running(tmp_path, configuration(kafka=destination), OWNERS, environment) as collector:
         send_log(collector, "logged-in")
         wanted = text_of("logged-in")
-        wait_for(lambda: wanted in [each["body"] for each in found(kafka, "logs")], 30, collector.log.read_text)
+        wait_for(lambda: wanted in [each["body"] for each in found(kafka, "logs")], 30, collector.said)
         require_secret_stays_inside(collector, kafka.PASSWORD)

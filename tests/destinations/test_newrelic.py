@@ -46,7 +46,7 @@ def test_what_a_tenant_sends_arrives_redacted_and_with_its_tenant(newrelic, coll
     def of(signal, key, value):
         return wait_for(
             lambda: [record for record in newrelic.records(signal) if record[key] == value],
-            otherwise=collector.log.read_text,
+            otherwise=collector.said,
         )
 
     (span,) = of("traces", "name", "readable")

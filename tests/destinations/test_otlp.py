@@ -96,14 +96,14 @@ def sent(collector) -> None:
 
 
 def test_what_a_tenant_sends_arrives_over_grpc_and_tls(sent, gateway, collector):
-    wait_for(gateway.spans, otherwise=collector.log.read_text)
-    wait_for(gateway.logs, otherwise=collector.log.read_text)
+    wait_for(gateway.spans, otherwise=collector.said)
+    wait_for(gateway.logs, otherwise=collector.said)
     ((_, span),) = gateway.spans()
     ((_, log),) = gateway.logs()
     assert (span["name"], log["body"]["stringValue"]) == ("readable", text_of("readable"))
     assert REDACTED.items() <= span["attributes"].items()
     assert REDACTED.items() <= log["attributes"].items()
-    wait_for(lambda: METRIC in str(gateway.received("metrics")), otherwise=collector.log.read_text)
+    wait_for(lambda: METRIC in str(gateway.received("metrics")), otherwise=collector.said)
     require_no_secret(str([gateway.received(signal) for signal in ("traces", "logs", "metrics")]))
 
 
@@ -111,7 +111,7 @@ def test_what_a_tenant_sends_arrives_over_http_with_key_and_certificates(sent, s
     def of(signal, key, value):
         return wait_for(
             lambda: [record for record in service.records(signal) if record[key] == value],
-            otherwise=collector.log.read_text,
+            otherwise=collector.said,
         )
 
     (span,) = of("traces", "name", "readable")
@@ -136,14 +136,14 @@ def test_log_records_wait_while_it_answers_503_and_while_it_is_slow(service, col
 
     service.answer(503)
     send_log(collector, "refused")
-    wait_for(lambda: service.refused, otherwise=collector.log.read_text)
+    wait_for(lambda: service.refused, otherwise=collector.said)
     service.answer(None)
-    wait_for(lambda: "refused" in arrived(), 30, collector.log.read_text)
+    wait_for(lambda: "refused" in arrived(), 30, collector.said)
     with service.slow():
         send_log(collector, "delayed")
-        wait_for(lambda: b"delayed" in queued(collector), otherwise=collector.log.read_text)
+        wait_for(lambda: b"delayed" in queued(collector), otherwise=collector.said)
         assert "delayed" not in arrived()
-    wait_for(lambda: "delayed" in arrived(), 30, collector.log.read_text)
+    wait_for(lambda: "delayed" in arrived(), 30, collector.said)
 
 
 WITHOUT = {"unknown server": ("ca_file",), "unknown client": ("cert_file", "key_file")}
@@ -160,7 +160,7 @@ def test_nothing_is_sent_when_a_certificate_does_not_fit(service, files, tmp_pat
     }
     with running(tmp_path, configuration(service=destination), OWNERS, {"SERVICE_KEY": KEY}) as collector:
         send_log(collector, "kept-back")
-        wait_for(lambda: "tls: " in collector.log.read_text(), 20, collector.log.read_text)
+        wait_for(lambda: "tls: " in collector.log.read_text(), 20, collector.said)
         assert b"kept-back" in queued(collector)
     assert text_of("kept-back") not in {record["body"] for record in service.records("logs")}
 

@@ -43,7 +43,7 @@ def test_a_metric_is_readable_redacted_and_with_its_tenant(prometheus, collector
     operation = request.node.callspec.params["collector"]
     send_gauge(collector, operation)
     query = f'{GAUGE}{{operation="{operation}"}}'
-    (series,) = wait_for(lambda: prometheus.query(query), otherwise=collector.log.read_text)
+    (series,) = wait_for(lambda: prometheus.query(query), otherwise=collector.said)
     assert series["value"][1] == "3"
     assert {"tenant": "acme", "service": SERVICE}.items() <= series["metric"].items()
     require_no_secret(str(series))

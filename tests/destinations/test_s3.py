@@ -46,7 +46,7 @@ def test_what_a_tenant_sends_is_readable_redacted_and_with_its_tenant(s3, collec
     for send in (send_span, send_log, send_gauge):
         send(collector, "readable")
     wanted = {'"readable"', json.dumps(text_of("readable")), f'"{METRIC}"'}
-    wait_for(lambda: all(text in json.dumps(s3.objects()) for text in wanted), 20, collector.log.read_text)
+    wait_for(lambda: all(text in json.dumps(s3.objects()) for text in wanted), 20, collector.said)
     for key, content in s3.objects().items():
         assert key.startswith("theodore/")
         (groups,) = content.values()

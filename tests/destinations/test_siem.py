@@ -60,7 +60,7 @@ def test_an_audit_record_is_a_message_redacted_and_with_its_tenant(siem, collect
 def test_audit_and_security_arrive_and_nothing_else(siem, collector):
     for category in ("system", "audit", "security"):
         send(collector, f"of {category}", category)
-    wait_for(lambda: {"of audit", "of security"} <= set(texts(siem)), otherwise=collector.log.read_text)
+    wait_for(lambda: {"of audit", "of security"} <= set(texts(siem)), otherwise=collector.said)
     assert {message.message_id for message in siem.messages} == {"audit", "security"}
 
 
@@ -78,9 +78,9 @@ def test_a_text_cannot_forge_a_message(siem, collector, text):
     before = len(siem.messages)
     attributes = {"theodore.category": "audit", "value": text, f"name {text}": "x"}
     assert collector.send_logs([(9, text, attributes)], "acme.1", {"host.name": text, "service.name": text}) == 200
-    wait_for(lambda: len(siem.messages) > before or siem.wrong, otherwise=collector.log.read_text)
+    wait_for(lambda: len(siem.messages) > before or siem.wrong, otherwise=collector.said)
     send_audit(collector, "after")
-    wait_for(lambda: "after" in texts(siem), 15, collector.log.read_text)
+    wait_for(lambda: "after" in texts(siem), 15, collector.said)
     assert siem.wrong == []
     arrived = [message for message in siem.messages[before:] if not message.text.startswith("after")]
     assert len(arrived) == 1
@@ -107,7 +107,7 @@ def test_records_arrive_over_tls(tmp_path):
         destination = {"type": "siem", "endpoint": f"127.0.0.1:{siem.port}", "tls": tls}
         with running(tmp_path, configuration(siem=destination), OWNERS) as collector:
             send_audit(collector, "encrypted")
-            wait_for(lambda: texts(siem) == ["encrypted"], otherwise=collector.log.read_text)
+            wait_for(lambda: texts(siem) == ["encrypted"], otherwise=collector.said)
         assert siem.wrong == []
 
 
@@ -123,5 +123,5 @@ def test_records_arrive_as_datagrams(tmp_path):
         with running(tmp_path, configuration(siem=destination), OWNERS) as collector:
             send(collector, "one", "system")
             send(collector, "two", "security")
-            wait_for(lambda: sorted(texts(siem)) == ["one", "two"], otherwise=collector.log.read_text)
+            wait_for(lambda: sorted(texts(siem)) == ["one", "two"], otherwise=collector.said)
         assert siem.wrong == []

@@ -71,7 +71,7 @@ def events(splunk: Splunk, text: str) -> list[dict]:
 
 def test_a_log_record_arrives_with_its_envelope_redacted_and_with_its_tenant(splunk, collector):
     send_log(collector, "readable log")
-    (event,) = wait_for(lambda: events(splunk, "readable log"), otherwise=collector.log.read_text)
+    (event,) = wait_for(lambda: events(splunk, "readable log"), otherwise=collector.said)
     assert event["event"] == text_of("readable log")
     assert (event["index"], event["source"], event["sourcetype"]) == ("theodore", "collector", "otel:theodore")
     assert event["host"] == "worker-1"
@@ -82,10 +82,10 @@ def test_a_log_record_arrives_with_its_envelope_redacted_and_with_its_tenant(spl
 def test_a_span_and_a_metric_arrive_redacted_and_with_their_tenant(splunk, collector):
     send_span(collector, "readable span")
     send_gauge(collector, "readable gauge")
-    (span,) = wait_for(lambda: events(splunk, "readable span"), otherwise=collector.log.read_text)
+    (span,) = wait_for(lambda: events(splunk, "readable span"), otherwise=collector.said)
     assert REDACTED.items() <= span["event"]["attributes"].items()
     assert span["fields"]["tenant.id"] == "acme"
-    (metric,) = wait_for(lambda: events(splunk, "readable gauge"), otherwise=collector.log.read_text)
+    (metric,) = wait_for(lambda: events(splunk, "readable gauge"), otherwise=collector.said)
     assert metric["event"] == "metric"
     assert metric["fields"][f"metric_name:{METRIC}"] == 3.0
     assert metric["fields"]["tenant"] == "acme"
@@ -95,7 +95,7 @@ def test_a_span_and_a_metric_arrive_redacted_and_with_their_tenant(splunk, colle
 def test_a_destination_gets_its_categories_only(audit, collector):
     send_log(collector, "for the system", "system")
     send_log(collector, "for the audit", "audit")
-    wait_for(lambda: events(audit, "for the audit"), otherwise=collector.log.read_text)
+    wait_for(lambda: events(audit, "for the audit"), otherwise=collector.said)
     assert {event["fields"]["theodore.category"] for event in audit.events} == {"audit"}
 
 

@@ -37,7 +37,7 @@ def collector(zipkins, tmp_path_factory):
 def test_a_span_arrives_at_both_redacted_and_with_its_tenant(zipkins, collector):
     send_span(collector, "readable")
     for zipkin in zipkins:
-        (span,) = wait_for(lambda zipkin=zipkin: zipkin.spans, otherwise=collector.log.read_text)
+        (span,) = wait_for(lambda zipkin=zipkin: zipkin.spans, otherwise=collector.said)
         assert (span["name"], span["kind"], span["localEndpoint"]) == ("readable", "SERVER", {"serviceName": SERVICE})
         assert {**REDACTED, "tenant.id": "acme"}.items() <= span["tags"].items()
         require_no_secret(str(span))
@@ -47,7 +47,7 @@ def test_a_span_arrives_at_both_redacted_and_with_its_tenant(zipkins, collector)
 def test_spans_wait_on_disk_while_one_is_down_and_the_other_is_served(zipkins, collector, killed):
     near, far = zipkins
     require_survives(collector, far, send_span, lambda: names(far), killed=killed)
-    wait_for(lambda: set(names(near)) >= set(names(far)), otherwise=collector.log.read_text)
+    wait_for(lambda: set(names(near)) >= set(names(far)), otherwise=collector.said)
 
 
 def names(zipkin: Zipkin) -> list[str]:
@@ -58,6 +58,6 @@ def test_spans_arrive_once_it_no_longer_answers_503(zipkins, collector):
     near, _ = zipkins
     near.answer(503)
     send_span(collector, "refused at first")
-    wait_for(lambda: near.refused, otherwise=collector.log.read_text)
+    wait_for(lambda: near.refused, otherwise=collector.said)
     near.answer(None)
-    wait_for(lambda: "refused at first" in names(near), 30, collector.log.read_text)
+    wait_for(lambda: "refused at first" in names(near), 30, collector.said)

@@ -6,7 +6,6 @@ import base64
 import http.client
 import json
 import os
-import socket
 import subprocess
 import time
 import urllib.request
@@ -22,20 +21,12 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from support.ports import free_ports
 from theodore_otel.config.loader import load_layers
 from theodore_otel.config.merge import merge
 from theodore_otel.config.source import parse
 from theodore_otel.otelcol import credentials, find, secrets
 from theodore_otel.render import render
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [held.getsockname()[1] for held in sockets]
-    for held in sockets:
-        held.close()
-    return ports
 
 
 @dataclass
@@ -99,6 +90,10 @@ class Collector:
         if self._process:
             self._process.kill()
             self._process.wait(30)
+
+    def said(self) -> str:
+        """Return the last of what it logged."""
+        return self.log.read_text(errors="replace")[-3000:]
 
     def _healthy(self) -> bool:
         assert self._process and self._process.poll() is None, self.log.read_text()[-3000:]
