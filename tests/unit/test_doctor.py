@@ -147,6 +147,13 @@ def test_who_has_no_credentials_and_credentials_of_nobody_are_told(setup, home):
     assert states(access.check_owners(setup(text))) == ["ok"]
 
 
+def test_an_entry_that_stands_for_no_tenant_is_one_of_nobody(setup, home):
+    home.mkdir()
+    (home / "credentials.htpasswd").write_text("prometheus:{SSHA}abc=\n")
+    (finding,) = access.check_owners(setup(""))
+    assert finding.found == "credentials of nobody, whose records are refused: prometheus"
+
+
 def test_a_missing_collector_is_told_with_how_to_get_one(setup, monkeypatch, tmp_path):
     monkeypatch.setenv(find.VARIABLE, str(tmp_path / "gone"))
     (finding,) = collector.check_binary(setup(""))

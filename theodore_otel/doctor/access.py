@@ -67,6 +67,7 @@ def check_owners(setup: Setup) -> Iterator[Finding]:
         owner
         for owner in owners
         if not credentials.valid(owner)
+        or owner in owners[owner]  # without a number, so that it stands for no tenant
         or (owner.startswith(prefix) and owner.removeprefix(prefix) not in tenants.services)
     ]
     if silent:
