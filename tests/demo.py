@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,12 +23,15 @@ from pathlib import Path
 
 import yaml
 from sample_theodore import planted, standins
+from support.ports import free_ports
 
 ROOT = Path(__file__).parents[1]
 FOLDER = Path(os.environ.get("DEMO_FOLDER", ROOT / ".demo"))
 STATE = FOLDER / "state"
 CONFIG = FOLDER / "theodore-otel.yaml"
 BIN = Path(sys.executable).parent
+SETTLING = 60
+"""Seconds that telemetry may take to arrive; two when nothing else runs."""
 
 
 def main() -> None:
@@ -43,8 +46,8 @@ def main() -> None:
 
 def clean() -> None:
     """Stop the stack and delete the demo's folder."""
-    if CONFIG.exists():
-        run("stack", "down", "-c", CONFIG)
+    if FOLDER.exists():
+        run("stack", "down")
     shutil.rmtree(FOLDER, ignore_errors=True)
     print("the demo is removed")
 
@@ -56,50 +59,48 @@ def demo() -> None:
         clean()
     FOLDER.mkdir()
     CONFIG.write_text(yaml.safe_dump(configuration(), sort_keys=False), encoding="utf-8")
-    run("render", "instrument", "-c", CONFIG)
 
-    title("1. Credentials for two tenants and one service, and the local stack")
+    title("1. What Theodore's process reads, credentials for two tenants and one service, and the local stack")
+    show("render", "instrument", "-c", CONFIG)
     credentials = {name: credential(name) for name in ("acme", "globex")}
     credentials["api"] = credential("api", "--service")
-    run("stack", "up", "-c", CONFIG)
+    show("stack", "up", "-c", CONFIG)
 
     with standins.running(delay=0.5) as sites:
-        title("2. opentelemetry-instrument theodore research ...: a good, a slow and a failing company")
+        title("2. From the command line: a good company, a slow one, and one whose site fails")
         for tenant, company in (("acme", "ACME Rockets"), ("globex", "Slow Mills"), ("globex", "Failing Foundry")):
             secret = ["--api-key", planted.OPTION_API_KEY]
             theodore(sites, credentials[tenant], "research", company, "--tenant", tenant, *secret)
-        title("3. Both tenants, and one that is not on the list, through one service process with one credential")
+        title("3. Through one service with one credential: both its tenants, and one that it may not report")
         with service(sites, credentials["api"]) as address:
-            for tenant, company in (("acme", "Blue Sky"), ("globex", "Green Fields"), ("initech", "Foreign")):
+            for tenant, company in (("acme", "Blue Sky"), ("globex", "Green Fields"), ("initech", "Foreign Body")):
                 answer = ask(f"{address}/research/{urllib.request.quote(company)}", tenant)
-                print(f"POST /research/{company} as {tenant}: success={answer['success']}")
+                print(f"POST /research/{company}  X-Tenant-ID: {tenant}  ->  success={answer['success']}")
 
     settle()
-    title("4. What arrived")
-    run("observability", "traces", "-c", CONFIG)
-    title("5. The failing run: it exited 0, and is an error all the same")
-    run("observability", "traces", newest("error"), "-c", CONFIG)
-    run("observability", "logs", "--level", "ERROR", "--limit", "3", "-c", CONFIG)
-    title("6. A good run as a tree: phases, model calls, tokens, dollars")
-    run("observability", "traces", newest("ok"), "-c", CONFIG)
-    title("7. Tokens and cost per tenant")
-    for metric in ("theodore_ai_tokens_total", "theodore_ai_cost_total", "theodore_companies_researched_total"):
-        run("observability", "metrics", "--metric-name", metric, "--by", "tenant", "-c", CONFIG)
-    title("8. Planted secrets: sent into logs, URLs, exceptions and arguments; found in anything stored:")
+    title("4. What arrived; what the service told of initech was refused")
+    show("observability", "traces")
+    show("observability", "status", "--component", "collector", "--detailed")
+    title("5. The failing run: its exit code was 0, and it is an error all the same")
+    show("observability", "traces", newest("error"))
+    show("observability", "logs", "--level", "ERROR", "--limit", "3")
+    title("6. A good run as a tree: phases, pages, model calls with tokens and dollars")
+    show("observability", "traces", newest("ok"))
+    title("7. Tokens, dollars and companies per tenant, counted in the collector")
+    names = ("theodore_ai_tokens_total", "theodore_ai_cost_total", "theodore_companies_researched_total")
+    show("observability", "metrics", *(word for name in names for word in ("--metric-name", name)))
+    title("8. Secrets planted in arguments, URLs, exceptions and log lines: is one in anything that was stored?")
     prove()
-    print(f"\nDone in {time.monotonic() - started:.0f} s. The stack still runs; look further with")
-    print(f"  export THEODORE_OTEL_HOME={STATE.relative_to(Path.cwd()) if STATE.is_relative_to(Path.cwd()) else STATE}")
-    print(f"  {BIN.name}/theodore-otel observability status -c {CONFIG.relative_to(ROOT)}")
-    print("and remove everything with `make demo-clean`.")
+    print(f"\nDone in {time.monotonic() - started:.0f} s. The stack still runs. To look further:")
+    print(f"  export THEODORE_OTEL_HOME={shown(STATE)} PATH={shown(BIN)}:$PATH")
+    print("  theodore-otel observability status")
+    print("`make demo-clean` stops it and removes everything.")
 
 
 def configuration() -> dict[str, object]:
     """Return the demo's configuration: the local profile on free ports, and the sample's functions."""
     names = ("grpc", "http", "health", "telemetry", "metrics")
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in names]
-    listen = {name: f"127.0.0.1:{port.getsockname()[1]}" for name, port in zip(names, held, strict=True)}
-    for port in held:
-        port.close()
+    listen = {name: f"127.0.0.1:{port}" for name, port in zip(names, free_ports(len(names)), strict=True)}
     return {
         "version": 1,
         "profile": "local",
@@ -113,6 +114,18 @@ def configuration() -> dict[str, object]:
 def title(text: str) -> None:
     """Print a heading."""
     print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)
+
+
+def shown(path: Path) -> str:
+    """Return a path as it is typed in the folder of the project."""
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def show(*arguments: object) -> None:
+    """Run one theodore-otel command as the user would type it."""
+    words = [shown(word) if isinstance(word, Path) else str(word) for word in arguments]
+    print(f"\n$ theodore-otel {' '.join(words)}", flush=True)
+    run(*arguments)
 
 
 def run(*arguments: object) -> None:
@@ -135,7 +148,8 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 def credential(name: str, *options: str) -> str:
     """Make a credential and return its `NAME:TOKEN`."""
     made = output("tenant", "add", name, *options).strip().partition("=")[2]
-    print(f"{name}: THEODORE_OTEL_CREDENTIAL={made.partition(':')[0]}:...")
+    print(f"\n$ theodore-otel tenant add {' '.join([name, *options])}")
+    print(f"THEODORE_OTEL_CREDENTIAL={made.partition(':')[0]}:...")
     return made
 
 
@@ -153,11 +167,14 @@ def instrumented(sites: standins.Standins, secret: str) -> dict[str, str]:
 
 def theodore(sites: standins.Standins, secret: str, *arguments: str) -> None:
     """Run Theodore's command line under opentelemetry-instrument."""
-    shown = " ".join("..." if word == planted.OPTION_API_KEY else word for word in arguments)
-    print(f"$ opentelemetry-instrument theodore {shown}", flush=True)
+    words = ["..." if word == planted.OPTION_API_KEY else shlex.quote(word) for word in arguments]
+    print(f"$ opentelemetry-instrument theodore {' '.join(words)}", flush=True)
     command = [BIN / "opentelemetry-instrument", BIN / "theodore", *arguments]
     done = subprocess.run(command, env=instrumented(sites, secret), capture_output=True, text=True)
     print(f"{done.stdout.strip()}  (exit code {done.returncode})")
+    for line in done.stderr.splitlines():
+        if line.startswith("theodore-otel:"):
+            print(line)
 
 
 @contextmanager
@@ -168,7 +185,7 @@ def service(sites: standins.Standins, secret: str) -> Iterator[str]:
     with (FOLDER / "service.log").open("w") as log:
         process = subprocess.Popen(command, env=instrumented(sites, secret), stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not port_file.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
         yield port_file.read_text(encoding="utf-8")
@@ -187,20 +204,19 @@ def ask(url: str, tenant: str) -> dict[str, object]:
 
 def settle() -> None:
     """Wait until the collector has decided on every trace and written it."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + SETTLING
     while time.monotonic() < deadline:
-        traces = json.loads(output("observability", "traces", "-c", CONFIG, "--format", "json"))
+        traces = json.loads(output("observability", "traces", "--format", "json"))
         if sum(bool(trace["company"]) for trace in traces) >= 5:
             return
         time.sleep(0.5)
-    sys.exit("the traces did not arrive within 20 s; see `theodore-otel stack logs`")
+    sys.exit(f"the traces did not arrive within {SETTLING} s; see `theodore-otel stack logs`")
 
 
 def newest(status: str) -> str:
-    """Return the id of the newest trace of a command that ended so."""
-    found = json.loads(output("observability", "traces", "-c", CONFIG, "--status", status, "--format", "json"))
-    researches = [trace for trace in found if trace["company"]]
-    return str(researches[0]["trace_id"])
+    """Return the beginning of the id of the newest trace of a command that ended so."""
+    found = json.loads(output("observability", "traces", "--status", status, "--format", "json"))
+    return next(str(trace["trace_id"])[:16] for trace in found if trace["name"] == "research")
 
 
 def prove() -> None:
@@ -209,15 +225,14 @@ def prove() -> None:
     files = [file for file in STATE.rglob("*") if file.is_file()]
     contents = {file: file.read_bytes() for file in files if file.suffix != ".parquet"}
     exported = "".join(
-        output("observability", kind, "-c", CONFIG, "--format", "json", "--limit", "100000")
-        for kind in ("logs", "traces")
+        output("observability", kind, "--format", "json", "--limit", "100000") for kind in ("logs", "traces")
     )
     for secret in planted.EVERYTHING:
         places = [str(file.relative_to(STATE)) for file, content in contents.items() if secret.encode() in content]
         places += ["the store"] if secret in exported else []
         found += len(places)
-        print(f"  {secret[:10]}...  {'FOUND in ' + ', '.join(places) if places else 'not found'}")
-    print(f"searched {len(files)} files and the store; {exported.count('[REDACTED]')} values masked")
+        print(f"{secret[:10]}...  {'FOUND in ' + ', '.join(places) if places else 'not found'}")
+    print(f"searched {len(files)} files and the store, where [REDACTED] stands {exported.count('[REDACTED]')} times")
     if found:
         sys.exit("a planted secret arrived")
 

@@ -156,6 +156,9 @@ STRUCTLOG = {
         "structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30),\n"
         "  processors=[structlog.processors.add_log_level, structlog.processors.JSONRenderer()])"
     ),
+    "named": (
+        "structlog.configure(processors=[lambda l, n, e: {**e, 'logger': 'app'}, structlog.processors.JSONRenderer()])"
+    ),
     "stdlib": (
         "logging.basicConfig(format='%(message)s', stream=sys.stdout, level='INFO')\n"
         "structlog.configure(logger_factory=structlog.stdlib.LoggerFactory(),\n"
@@ -179,6 +182,8 @@ def test_structlog_events_are_exported_once(setup: str, tmp_path: Path) -> None:
         assert attributes(record)["pages"] == 3
         assert record.severity_text == "WARN"
         assert record.time_unix_nano or record.observed_time_unix_nano
+        (scope,) = (s.scope.name for r in receiver.requests for rl in r.resource_logs for s in rl.scope_logs)
+        assert scope == ("app" if setup in ("stdlib", "named") else "structlog")
 
 
 def test_uvicorns_loggers_that_do_not_propagate_are_exported(tmp_path: Path) -> None:

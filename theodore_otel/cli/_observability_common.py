@@ -162,7 +162,8 @@ def dollars(amount: float | None) -> str:
     """Return US dollars with as many digits as a small sum needs."""
     if not amount:
         return "-"
-    return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}"
+    digits = 2 if amount >= 1 else 4 if amount >= 0.01 else 6
+    return f"${amount:,.{digits}f}"
 
 
 def count(number: float) -> str:

@@ -26,7 +26,8 @@ _POLL_SECONDS = 1.0
 # A record may arrive later than one that happened after it: following looks back so far and leaves out what it showed.
 _OVERLAP = 60 * common.SECOND
 # Already in columns of their own, or of no use in a line.
-_QUIET = {names.TENANT_ID, names.CORRELATION_ID, names.COMPONENT, names.CATEGORY, names.USER_ID, "exception.stacktrace"}
+_QUIET = {names.TENANT_ID, names.CORRELATION_ID, names.COMPONENT, names.CATEGORY, names.USER_ID}
+_QUIET |= {"exception.stacktrace", "color_message"}
 _QUIET_PREFIXES = ("code.", "thread.", "process.", "log.", "exception.")
 
 

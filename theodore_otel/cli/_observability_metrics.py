@@ -191,7 +191,7 @@ def _number(value: MetricValue) -> str:
 
 def _detail(value: MetricValue) -> str:
     if value.kind != "histogram" or not value.value:
-        return {"{token}": "tokens", "{USD}": "US dollars"}.get(value.unit, "")
+        return "tokens" if value.unit == "{token}" else ""
     mean, high = (value.sum or 0) / value.value, value.quantile(0.95)
     if value.unit == "s":
         return f"mean {common.duration(mean * 1e9)}" + (f", 95 % within {common.duration(high * 1e9)}" if high else "")

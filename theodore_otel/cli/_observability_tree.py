@@ -16,7 +16,7 @@ from theodore_otel.conventions import names
 if TYPE_CHECKING:
     from theodore_otel.query import Span, Trace
 
-_LONGEST_LABEL = 72
+_LONGEST_DETAIL = 48
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,19 @@ def _cells(prefix: str, span: Span, begin: int) -> tuple[tuple[str, ...], bool]:
 
 
 def _label(span: Span) -> str:
-    words = [span.name]
-    for detail in (span.company, span.attributes.get(names.URL_FULL), span.model):
+    url = None if span.model else span.attributes.get(names.URL_FULL)
+    for detail in (span.company, url, span.model):
         if detail and str(detail) not in span.name:
-            words.append(str(detail))
-    label = common.clean("  ".join(words))
-    return label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 3] + "..."
+            return f"{common.clean(span.name)}  {_shortened(common.clean(str(detail)))}"
+    return _shortened(common.clean(span.name))
+
+
+def _shortened(text: str) -> str:
+    """Return a long text without its middle: the pages of a site differ at the end."""
+    if len(text) <= _LONGEST_DETAIL:
+        return text
+    half = (_LONGEST_DETAIL - 3) // 2
+    return f"{text[: _LONGEST_DETAIL - 3 - half]}...{text[-half:]}"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

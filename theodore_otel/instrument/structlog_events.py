@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, Final
 
 from opentelemetry.instrumentation import structlog as contrib
@@ -19,10 +20,10 @@ class EventProcessor(contrib.StructlogProcessor):
 
     def __call__(self, logger: Any, method_name: str, event_dict: dict[str, Any]) -> dict[str, Any]:
         """Export from the configured level on; whatever goes wrong here stays here."""
-        name = getattr(logger, "name", None) or "structlog"
+        name = str(event_dict.get("logger") or getattr(logger, "name", None) or "structlog")
         if _LEVELS.get(str(event_dict.get("level") or method_name).lower(), 20) >= _level_of(name):
             try:
-                super().__call__(logger, method_name, event_dict)
+                super().__call__(SimpleNamespace(name=name), method_name, event_dict)
                 logs.exported_by_structlog()
             except Exception:  # noqa: BLE001, S110 - the program's own logging goes on
                 pass
