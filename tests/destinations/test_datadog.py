@@ -62,7 +62,7 @@ def test_a_span_arrives_redacted_and_with_its_tenant(datadog, collector):
 def test_a_log_record_arrives_redacted_and_with_its_tenant(datadog, collector):
     send_log(collector, "readable log")
     (record,) = wait_for(
-        lambda: [each for each in datadog.logs if "readable log" in each["message"]], otherwise=collector.log.read_text
+        lambda: [each for each in datadog.logs if "readable log" in each["message"]], otherwise=collector.said
     )
     assert (record["service"], record["status"]) == (SERVICE, "WARN")
     message = json.loads(record["message"])
@@ -73,7 +73,7 @@ def test_a_log_record_arrives_redacted_and_with_its_tenant(datadog, collector):
 def test_a_metric_arrives_redacted_and_with_its_tenant(datadog, collector):
     send_gauge(collector, "readable_gauge")
     (series,) = wait_for(
-        lambda: [each for each in datadog.series if each["metric"] == METRIC], otherwise=collector.log.read_text
+        lambda: [each for each in datadog.series if each["metric"] == METRIC], otherwise=collector.said
     )
     assert [point["value"] for point in series["points"]] == [3.0]
     assert {"operation:readable_gauge", "tenant:acme", f"service:{SERVICE}"} <= set(series["tags"])

@@ -63,9 +63,7 @@ def test_what_a_tenant_sends_is_readable_redacted_and_with_its_tenant(kafka, col
         send(collector, "readable")
 
     def of(signal, key, value):
-        return wait_for(
-            lambda: [record for record in found(kafka, signal) if record[key] == value], 30, collector.log.read_text
-        )
+        return wait_for(lambda: [record for record in found(kafka, signal) if record[key] == value], 30, collector.said)
 
     (span,) = of("traces", "name", "readable")
     (log,) = of("logs", "body", text_of("readable"))

@@ -45,7 +45,7 @@ def send_audit(collector: Collector, marker: str) -> None:
 def test_an_audit_record_is_a_message_redacted_and_with_its_tenant(siem, collector):
     send_audit(collector, "readable")
     (message,) = wait_for(
-        lambda: [each for each in siem.messages if each.text.startswith("readable")], otherwise=collector.log.read_text
+        lambda: [each for each in siem.messages if each.text.startswith("readable")], otherwise=collector.said
     )
     assert message.text == text_of("readable")
     assert (message.facility, message.severity, message.message_id) == (LOG_AUDIT, WARNING, "audit")
