@@ -228,7 +228,7 @@ def running(
         collector.stop()
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 15, otherwise: Callable[[], object] = lambda: "") -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 60, otherwise: Callable[[], object] = lambda: "") -> Any:
     """Return the condition's value once it is true; fail with what `otherwise` says."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
