@@ -88,5 +88,8 @@ def test_a_stale_part_is_written_again():
 
 def test_the_examples_are_valid():
     assert len(EXAMPLES) == 1 + len(docs.types())
-    for example in EXAMPLES:
-        load_text(example, "docs/destinations.md")
+    for name in ("destinations", "tenants", "sampling"):
+        examples = re.findall(r"```yaml\n(.*?)```", (ROOT / f"docs/{name}.md").read_text(), re.DOTALL)
+        assert examples, name
+        for example in examples:
+            load_text(example, f"docs/{name}.md")
