@@ -98,8 +98,12 @@ def test_statistics_count_every_span_before_sampling_and_hold_no_secret(datadog,
         spans = [Span(f"counted for {EMAIL}", {"password": EMAIL, "peer.service": EMAIL}, kind=2) for _ in range(100)]
         assert collector.send_spans(spans, "acme.1") == 200
         wait_for(lambda: _decided(collector) == 100, otherwise=collector.said)
-    # What the current interval holds is sent when the collector stops.
-    counted = wait_for(lambda: [each for each in datadog.stats if each["Resource"] == f"counted for {MASK}"])
+        # What the interval has counted is queued when the collector stops, and sent when it starts again.
+        collector.stop()
+        collector.start()
+        counted = wait_for(
+            lambda: [each for each in datadog.stats if each["Resource"] == f"counted for {MASK}"], 60, collector.said
+        )
     assert sum(group["Hits"] for group in counted) == 100
     require_no_secret(str(datadog.stats))
     assert len(datadog.spans) == before
