@@ -31,10 +31,6 @@ class Splunk(HttpStandIn):
         self.events += events
         return 200, {"text": "Success", "code": 0}
 
-    def answer_of(self, kind: str) -> list[dict[str, Any]]:
-        """Return the events of one kind: `metric`, or whatever else."""
-        return [event for event in self.events if (event["event"] == "metric") == (kind == "metric")]
-
 
 def _objects(text: str) -> list[dict[str, Any]]:
     """Return the JSON objects of a body; they follow each other without commas."""
