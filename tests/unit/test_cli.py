@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,21 @@ BAD = {
     "wrong YAML": ("a: [", ["render"], "theodore-otel.yaml:1: this is not valid YAML"),
     "a misspelt key": ("servce: {}", ["render"], "theodore-otel.yaml:1: servce: unknown key; did you mean 'service'?"),
     "a wrong type": ("service: {name: 5}", ["render"], "service.name: expected a string, got the number 5"),
+    "a folder for a file": ("", ["render", "-c", "."], ".: cannot be read: Is a directory"),
+    "a key twice": ("service: {}\nservice: {}", ["render"], "theodore-otel.yaml:2: service: this key stands twice"),
+    "an alias of itself": ("service: &a {name: *a}", ["render"], "an alias (*name) stands inside what it refers to"),
+    "a bad address": (
+        "collector: {listen: {http: nowhere}}", ["stack", "up"],
+        "theodore-otel.yaml:1: collector.listen.http: expected text such as 127.0.0.1:4318, got the string 'nowhere'",
+    ),
+    "a bad function": (
+        "instrument: {watch: {research: [{function: research}]}}", ["render"],
+        "instrument.watch.research.0.function: expected text such as theodore.research:ResearchUseCase.execute",
+    ),
+    "a bad URL pattern": (
+        "instrument: {model_apis: [{name: x, url: '(', provider: y}]}", ["render"],
+        "instrument.model_apis.0.url: expected a regular expression",
+    ),
     "out of range": ("tracing: {sampling: {rate: 7}}", ["validate"], "tracing.sampling.rate: expected less than"),
     "an unknown profile": ("profile: loca", ["stack", "up"], "did you mean 'local'?"),
     "an unknown profile option": ("", ["render", "--profile", "loca"], "did you mean 'local'?"),
@@ -42,8 +58,55 @@ BAD = {
     "a bad pattern": ("redaction: {extra_values: {x: '('}}", ["render"], "redaction.extra_values"),
     "an unknown command": ("", ["rendr"], "Did you mean 'render'?"),
     "an unknown key to explain": ("", ["config", "explain", "tracing.smpling"], "did you mean 'tracing.sampling'?"),
+    "an unset secret at start": (
+        "destinations: {d: {type: datadog, api_key: {env: NO_SUCH_KEY}}}", ["stack", "up"],
+        "theodore-otel.yaml:1: destinations.d.api_key: environment variable NO_SUCH_KEY is not set",
+    ),
+    "a secret file that is missing": (
+        "destinations: {d: {type: datadog, api_key: {file: /no/such}}}", ["collector", "run"],
+        "theodore-otel.yaml:1: destinations.d.api_key: file /no/such cannot be read",
+    ),
     "a file that is there": ("", ["init"], "theodore-otel.yaml: exists already"),
 }  # fmt: skip
+
+
+COLLECTORS = {
+    "missing": ("/no/such", "THEODORE_OTEL_COLLECTOR: expected the path of a collector binary, but there is no file"),
+    "not executable": ("/etc/passwd", "THEODORE_OTEL_COLLECTOR: /etc/passwd is not executable"),
+    "another program": (sys.executable, "not a collector: `--version` answered"),
+    "none on this machine": ("", "there is no collector on this machine: run `theodore-otel collector install`"),
+}
+
+
+@pytest.mark.parametrize(("collector", "expected"), COLLECTORS.values(), ids=COLLECTORS)
+def test_a_collector_that_cannot_be_used_is_told(tmp_path, collector, expected):
+    cache = str(tmp_path / "cache")
+    done = run("stack", "up", cwd=tmp_path, THEODORE_OTEL_COLLECTOR=collector, XDG_CACHE_HOME=cache)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "home" / "stack").exists()
+
+
+def test_a_taken_port_is_told_with_its_key_and_nothing_is_started(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        (tmp_path / "theodore-otel.yaml").write_text(
+            f"profile: local\ncollector: {{listen: {{grpc: '127.0.0.1:{port}'}}}}"
+        )
+        done = run("stack", "up", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"theodore-otel.yaml: collector.listen.grpc: cannot listen on 127.0.0.1:{port}" in done.stderr
+    assert run("stack", "ps", cwd=tmp_path).returncode == 3
+
+
+def test_a_state_folder_that_is_a_file_is_told(tmp_path):
+    (tmp_path / "home").write_text("")
+    for arguments in (["stack", "up"], ["tenant", "add", "acme"], ["observability", "traces"]):
+        done = run(*arguments, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (2, ""), arguments
+        assert str(tmp_path / "home") in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(("text", "arguments", "expected"), BAD.values(), ids=BAD)

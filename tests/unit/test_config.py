@@ -22,6 +22,11 @@ def refused(text: str, path: Path) -> str:
     return str(caught.value).replace(str(file), "FILE")
 
 
+def test_an_item_of_a_list_that_adds_to_the_defaults_is_named_as_the_file_has_it(tmp_path):
+    text = "instrument:\n  model_apis:\n  - {name: a, url: x, provider: p}\n  - {name: b, url: '(', provider: p}\n"
+    assert refused(text, tmp_path).startswith("FILE:4: instrument.model_apis.1.url: expected a regular expression")
+
+
 def test_an_empty_file_is_a_working_production_configuration():
     config = load_text("", "empty.yaml")
     assert config.profile == "production"

@@ -12,7 +12,13 @@ from theodore_otel.errors import InputError
 
 @click.command()
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default=DEFAULT_FILE, show_default=True, metavar="FILE"
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=DEFAULT_FILE,
+    show_default=True,
+    metavar="FILE",
+    help="Where it is written.",
 )
 @click.option("--force", is_flag=True, help="Replace the file when it exists.")
 def command(output: Path, force: bool) -> None:

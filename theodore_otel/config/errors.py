@@ -33,14 +33,20 @@ _KINDS = {
 }
 
 
-def explain(error: ValidationError, model: type[BaseModel], source: Source) -> InputError:
-    """Return the one error to show: a line for each problem, the first in the file first."""
-    problems = sorted(_problem(detail, model, source) for detail in error.errors())
+def explain(
+    error: ValidationError, model: type[BaseModel], source: Source, merged: dict[str, Any] | None = None
+) -> InputError:
+    """Return the one error to show: a line for each problem, the first in the file first.
+
+    `merged` is what was validated, when that is the file over what lies below it.
+    """
+    whole = source.data if merged is None else merged
+    problems = sorted(_problem(detail, model, source, whole) for detail in error.errors())
     return InputError("\n".join(text for _, text in problems))
 
 
-def _problem(detail: ErrorDetails, model: type[BaseModel], source: Source) -> tuple[int, str]:
-    path = _written_path(detail["loc"], source.data)
+def _problem(detail: ErrorDetails, model: type[BaseModel], source: Source, merged: dict[str, Any]) -> tuple[int, str]:
+    path = _written_path(detail["loc"], source.data, merged)
     line = source.line(path) or 0
     where = f"{source.name}:{line}" if line else source.name
     dotted = ".".join(map(str, path))
@@ -48,19 +54,24 @@ def _problem(detail: ErrorDetails, model: type[BaseModel], source: Source) -> tu
     return line, f"{where}: {dotted}: {text}" if dotted else f"{where}: {text}"
 
 
-def _written_path(loc: tuple[str | int, ...], data: Any) -> KeyPath:
-    """Drop what pydantic puts into a location and the file does not have: union tags and `[key]`."""
+def _written_path(loc: tuple[str | int, ...], own: Any, merged: Any) -> KeyPath:
+    """Return a location as the file has it: without union tags and `[key]`, items counted in the file's own list."""
     path: list[str | int] = []
-    here: Any = data
     for part in loc:
-        if part == "[key]":
+        is_tag = isinstance(merged, dict) and part not in merged and merged.get("type") == part
+        if part == "[key]" or is_tag:
             continue
-        known = (isinstance(here, dict) and part in here) or (isinstance(here, list) and isinstance(part, int))
-        if isinstance(here, dict) and not known and here.get("type") == part:
-            continue
-        path.append(part)
-        here = here[part] if known and (isinstance(here, dict) or part < len(here)) else None  # type: ignore[operator]
+        item = _item(merged, part)
+        written = own.index(item) if isinstance(own, list) and item in own else part
+        path.append(written)
+        own, merged = _item(own, written), item
     return tuple(path)
+
+
+def _item(value: Any, key: str | int) -> Any:
+    if isinstance(value, dict):
+        return value.get(key)
+    return value[key] if isinstance(value, list) and isinstance(key, int) and key < len(value) else None
 
 
 def _message(detail: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> str:
@@ -79,7 +90,7 @@ def _message(detail: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> str
     if kind == "missing":
         return "this key is required and missing"
     if kind == "string_pattern_mismatch":
-        return f"expected text of the form {context['pattern']}, got {_shown(detail['input'])}"
+        return f"expected text {_form(context['pattern'], detail['loc'], model)}, got {_shown(detail['input'])}"
     expected = _EXPECTED.get(kind) or detail["msg"].removeprefix("Input should be ").replace(
         " or equal to", " or equal to"
     )
@@ -116,6 +127,14 @@ def _unknown_type(context: dict[str, Any], value: Any) -> str:
         )
     expected = [tag.strip("' ") for tag in context["expected_tags"].split(",")]
     return f"type: expected one of {', '.join(expected)}, got {value['type']!r}{_near(str(value['type']), expected)}"
+
+
+def _form(pattern: str, loc: tuple[str | int, ...], model: type[BaseModel]) -> str:
+    """Say how a text has to look: by the field's example where it has one."""
+    owners = [owner for candidate in _annotations_at(model, loc[:-1]) for owner in _models(candidate)]
+    fields = [owner.model_fields[str(loc[-1])] for owner in owners if str(loc[-1]) in owner.model_fields]
+    examples = [example for field in fields for example in field.examples or ()]
+    return f"such as {examples[0]}" if examples else f"of the form {pattern}"
 
 
 def _near(word: str, known: list[str]) -> str:

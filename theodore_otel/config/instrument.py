@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from theodore_otel.config.base import Section
 from theodore_otel.config.units import Duration
@@ -84,6 +85,15 @@ class ModelApi(Section):
     url: str = Field(description="Regular expression; it must match the URL from its start.")
     provider: str = Field(description="gen_ai.provider.name, and the provider whose prices are looked up.")
     operation: str = Field("chat", description="gen_ai.operation.name.")
+
+    @field_validator("url")
+    @classmethod
+    def _compiles(cls, url: str) -> str:
+        try:
+            re.compile(url)
+        except re.error as error:
+            raise ValueError(f"expected a regular expression ({error})") from None
+        return url
 
 
 class Price(Section):

@@ -53,7 +53,7 @@ def load_layers(source: Source, profile: str | None = None) -> Layers:
     try:
         return Layers(Config.model_validate(merged), tuple(layers))
     except ValidationError as error:
-        raise explain(error, Config, source) from None
+        raise explain(error, Config, source, merged) from None
 
 
 def profile_data(name: str) -> dict[str, Any]:

@@ -62,6 +62,8 @@ def parse(text: str, name: str) -> Source:
         lines: dict[KeyPath, int] = {}
         _collect_lines(node, (), lines, name)
         data = loader.construct_document(node)
+    except RecursionError:
+        raise InputError(f"{name}: nested too deep, or an alias (*name) stands inside what it refers to") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{name}:{mark.line + 1}" if mark else name

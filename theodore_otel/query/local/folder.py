@@ -34,7 +34,7 @@ def refresh(source: Path, store: Path, keep: timedelta | None = None, size: int 
             with _no_readers(store) as alone:
                 if alone:
                     loader.sweep(store)
-    except PermissionError as error:
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
         raise InputError(f"the local store cannot be written: {error.strerror}: {error.filename}") from error
     except OSError as error:
         raise DownError(f"the local store {store} cannot be brought up to date: {error}") from error
