@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import jinja2
 import pytest
@@ -15,6 +16,7 @@ from theodore_otel.render import TARGETS, RenderedFile, files, render
 from theodore_otel.render.collector import environment
 from theodore_otel.render.defaults import main as write_defaults
 from theodore_otel.render.exporters import Exporter, exporters
+from theodore_otel.render.filters import names_below
 
 FULL = """
 tenants: {services: {api: {may_report: [acme, globex]}}}
@@ -112,8 +114,16 @@ def test_every_way_to_an_exporter_checks_the_tenant_strips_and_redacts(text):
     for way in ways(config):
         steps = [step for name in way[:-1] for step in pipelines[name].get("processors", [])]
         needed = ["memory_limiter", "resource/tenant", "transform/tenant", "filter/tenant", "transform/strip"]
-        needed += ["transform/redact", "groupbyattrs/rebuild"]
+        needed += ["groupbyattrs/rebuild", "transform/redact_resource", "transform/redact"]
         assert [step for step in steps if step in needed] == needed, way
+
+
+def test_names_below_match_what_they_say_and_nothing_else():
+    names = ["data_stream.", "elastic.", "elasticsearch.", "(?i)ddtags", "tenant", "tenant.id"]
+    pattern = re.compile(names_below(names))
+    meant = ["data_stream.x", "elastic.", "elasticsearch.a\nb", "ddtags", "DdTAGS", "tenant.id"]
+    others = ["data_stream", "data_streams.x", "my.elastic.x", "ddtag", "tenant.idx", "tenant."]
+    assert [name for name in meant + others if pattern.search(name)] == meant
 
 
 def test_nothing_after_redaction_waits_or_stores_before_the_exporters_queue():
@@ -143,6 +153,12 @@ def test_a_tenant_with_a_choice_of_destinations_reaches_those_only():
     assert reached == {"otlp/jaeger", "elasticsearch/elastic", "file/nowhere"}
     categories = config["processors"]["filter/categories.elastic.group-1"]["logs"]["log_record"]
     assert categories == ['not IsMatch(attributes["theodore.category"], "^(audit|business)$$")']
+
+
+def test_a_tenant_cannot_drop_what_it_is_known_by():
+    text = "tenants: {list: {acme: {drop_attributes: [customer.name, tenant.id]}}}"
+    with pytest.raises(InputError, match=r"tenants\.list\.acme\.drop_attributes: expected .* got 'tenant\.id'"):
+        collector(text)
 
 
 def test_a_thousand_shared_tenants_add_no_pipeline_no_exporter_and_no_processor():

@@ -24,7 +24,8 @@ def render_collector(config: Config, header: str) -> str:
     """Return collector.yaml.
 
     Raises:
-        InputError: when `collector.extra` would change what protects tenants or secrets.
+        InputError: when `collector.extra` would change what protects tenants or secrets, or a tenant drops what it
+            is known by.
     """
     text = (
         environment()
@@ -79,6 +80,7 @@ def _differences(config: Config) -> dict[str, Any]:
     listed = config.tenants.list
     rates = {name: tenant.sampling.traces for name, tenant in listed.items() if tenant.sampling.traces is not None}
     dedicated = {lane.name for lane in lanes(config) if lane.dedicated}
+    _check_dropped(config)
     return {
         "rates": rates,
         "shared_rates": {name: rate for name, rate in rates.items() if name not in dedicated},
@@ -86,6 +88,18 @@ def _differences(config: Config) -> dict[str, Any]:
         "differing": {n: tenant for n, tenant in listed.items() if tenant.drop_attributes or tenant.keep_attributes},
         "retention_classes": {kind: _classes(config, kind) for kind in ("traces", "logs", "metrics", "audit")},
     }
+
+
+def _check_dropped(config: Config) -> None:
+    """Refuse to drop what says whose telemetry it is and what it is."""
+    protected = _tables()["protected"]
+    for name, tenant in config.tenants.list.items():
+        for attribute in tenant.drop_attributes:
+            if attribute in protected:
+                raise InputError(
+                    f"tenants.list.{name}.drop_attributes: expected names other than {', '.join(protected)}, "
+                    f"which say whose it is and what it is, got {attribute!r}"
+                )
 
 
 def _classes(config: Config, kind: str) -> dict[str, list[str]]:
