@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -28,20 +29,20 @@ def research(company: str):
 """
 
 SERVE = """
-import click, uvicorn
+import os, click, uvicorn
 @click.group()
 def cli(): pass
 @cli.command()
 @click.argument("port", type=int)
 def serve(port):
-    uvicorn.run("app:app", port=port)
-cli()
+    uvicorn.run("app:app", port=port, workers=int(os.environ.get("WORKERS", "1")))
+if __name__ == "__main__": cli()
 """
 
 
 @contextmanager
 def _service(
-    receiver: Receiver, folder: Path, *, instrumented: bool, own_command: bool
+    receiver: Receiver, folder: Path, *, instrumented: bool, own_command: bool, workers: int = 1
 ) -> Iterator[tuple[int, list[bytes]]]:
     (folder / "app.py").write_text(APP)
     (folder / "serve.py").write_text(SERVE)
@@ -51,8 +52,14 @@ def _service(
     wrapper = [str(Path(sys.executable).parent / "opentelemetry-instrument")] if instrumented else []
     command = [sys.executable, "serve.py", "serve", str(port)] if own_command else []
     command = command or [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port)]
+    if workers > 1 and not own_command:
+        command += ["--workers", str(workers)]
     process = subprocess.Popen(
-        [*wrapper, *command], env=environment(receiver.url), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*wrapper, *command],
+        env=environment(receiver.url, {"WORKERS": str(workers)}),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     printed: list[bytes] = []
     try:
@@ -60,12 +67,12 @@ def _service(
         yield port, printed
     finally:
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
         printed.extend([out, err, str(process.returncode).encode()])
 
 
 def _wait(port: int) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port), 0.2).close()
@@ -79,7 +86,7 @@ def _wait(port: int) -> None:
 def _ask(port: int, path: str, **headers: str) -> None:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=named)
-    with urllib.request.urlopen(request) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         assert json.loads(answer.read())
 
 
@@ -110,12 +117,28 @@ def test_every_request_is_a_trace_of_its_own_with_its_tenant(tmp_path: Path, own
         assert not any("planted" in body for body in logged), logged
 
 
+@pytest.mark.parametrize("own_command", [False, True])
+def test_workers_report_as_instances_and_their_supervisor_has_no_span(tmp_path: Path, own_command: bool) -> None:
+    with receiving() as receiver:
+        with _service(receiver, tmp_path, instrumented=True, own_command=own_command, workers=2) as (port, _):
+            deadline = time.monotonic() + 60
+            while len(_instances(receiver)) < 2 and time.monotonic() < deadline:
+                _ask(port, "/research/a", X_Tenant_ID="acme")
+        assert len(_instances(receiver)) == 2
+        assert {span.name for span in receiver.spans() if not span.parent_span_id} == {"GET /research/{company}"}
+
+
+def _instances(receiver: Receiver) -> set[str]:
+    traces = [r for r in receiver.requests if hasattr(r, "resource_spans")]
+    return {attributes(r.resource_spans[0].resource)["service.instance.id"] for r in traces}
+
+
 def test_what_the_service_prints_and_its_end_stay(tmp_path: Path) -> None:
     seen = []
     for instrumented in (False, True):
         with receiving() as receiver:
             with _service(receiver, tmp_path, instrumented=instrumented, own_command=False) as (port, printed):
-                time.sleep(0.2)
-            masked = [b"".join(line for line in text.splitlines(True) if b"process [" not in line) for text in printed]
-            seen.append([text.replace(str(port).encode(), b"PORT") for text in masked])
+                _ask(port, "/research/a")
+            seen.append([re.sub(rb"(127.0.0.1:|process \[)\d+", rb"\1N", text) for text in printed])
     assert seen[0] == seen[1]
+    assert b'"GET /research/a HTTP/1.1" 200 OK' in seen[0][0]

@@ -27,7 +27,7 @@ from theodore_otel.instrument.lazy import when_imported
 from theodore_otel.instrument.scrub import Scrubber
 from theodore_otel.instrument.tracebacks import HIDDEN, hide_own_frame
 
-_SERVERS: Final = frozenset({"uvicorn", "gunicorn", "hypercorn", "flask run", "celery worker"})
+_SERVERS: Final = ("uvicorn", "gunicorn", "hypercorn", "flask run", "celery worker")
 
 
 class CommandSpan:
@@ -50,7 +50,9 @@ class CommandSpan:
     def install(self) -> None:
         """Wrap click when the program imports it, servers when they are imported, and `sys.exit`."""
         when_imported("click.core", self._wrap_click)
-        when_imported("uvicorn.server", self._wrap_uvicorn)
+        when_imported("uvicorn.server", self._wrap_server)
+        when_imported("uvicorn.supervisors.multiprocess", lambda module: self._wrap_supervisor(module.Multiprocess))
+        when_imported("uvicorn.supervisors.basereload", lambda module: self._wrap_supervisor(module.BaseReload))
         self._wrap_exit()
 
     def finish(self) -> None:
@@ -91,7 +93,8 @@ class CommandSpan:
             name = _name(ctx)
             # A group that was given a command runs its own callback first: the command is what counts.
             passing = isinstance(command, group) and ctx.invoked_subcommand is not None
-            with HIDDEN if passing or self._running or name in _SERVERS else _Running(self, name, ctx):
+            serving = ctx.command_path.endswith(_SERVERS)
+            with HIDDEN if passing or serving or self._running else _Running(self, name, ctx):
                 return original(command, ctx)
 
         invoke.__wrapped__ = original  # type: ignore[attr-defined]
@@ -147,7 +150,7 @@ class CommandSpan:
         exit.__doc__ = original.__doc__
         sys.exit = exit
 
-    def _wrap_uvicorn(self, server: Any) -> None:
+    def _wrap_server(self, server: Any) -> None:
         original = server.Server.serve
 
         async def serve(instance: Any, *args: Any, **kwargs: Any) -> Any:
@@ -156,6 +159,16 @@ class CommandSpan:
                 return await original(instance, *args, **kwargs)
 
         server.Server.serve = serve
+
+    def _wrap_supervisor(self, supervisor: Any) -> None:
+        original = supervisor.run
+
+        def run(instance: Any) -> Any:
+            self.abandon()
+            with HIDDEN:
+                return original(instance)
+
+        supervisor.run = run
 
 
 class _Running:
