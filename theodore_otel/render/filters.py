@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from datetime import timedelta
@@ -47,6 +48,37 @@ def metric_pattern(names: list[str]) -> str:
     return f"^[^a-zA-Z0-9:]*(total[^a-zA-Z0-9:]+)*({'|'.join(words)})([^a-zA-Z0-9:]|$)"
 
 
+def names_below(names: list[str]) -> str:
+    """Return the pattern of these names; one that ends in a dot stands for all that begin so, `(?i)` for any case.
+
+    It is a tree, in which the next character decides: only such a pattern is matched in one pass by Go's engine, which
+    is six times faster than trying one name after the other.
+    """
+    tree: dict[str, Any] = {}
+    for name in names:
+        plain = name.removeprefix("(?i)")
+        cases = [(c,) if plain == name else (c.lower(), c.upper()) for c in plain]
+        for spelling in map("".join, itertools.product(*cases)):
+            node = tree
+            for character in spelling:
+                node = node.setdefault(character, {})
+            node["all" if name.endswith(".") else ""] = {}
+    return f"^{_branch(tree)}$"
+
+
+def _branch(node: dict[str, Any]) -> str:
+    if "all" in node:
+        return "(?s:.*)"
+    alike: dict[str, str] = {}
+    for character, child in sorted(node.items()):
+        if character:
+            rest = _branch(child)
+            alike[rest] = alike.get(rest, "") + character
+    parts = [(re.escape(c) if len(c) == 1 else f"[{c}]") + rest for rest, c in alike.items()]
+    joined = parts[0] if len(parts) == 1 and "" not in node else f"(?:{'|'.join(parts)})" if parts else ""
+    return joined + "?" * bool(parts and "" in node)
+
+
 def client_tls(tls: Tls) -> str:
     """Write the `tls` mapping of a connection the collector opens."""
     if not tls.enabled:
@@ -82,6 +114,7 @@ FILTERS = {
     "unit": format_duration,
     "percent": percent,
     "names_pattern": names_pattern,
+    "names_below": names_below,
     "metric_pattern": metric_pattern,
     "client_tls": client_tls,
     "listener_tls": listener_tls,
