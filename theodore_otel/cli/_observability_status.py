@@ -25,6 +25,7 @@ _WINDOW = 3600 * common.SECOND
 # The share of the alert rule high_error_rate: one failure among many researches is work as usual.
 _FAILED_SHARE = 0.05
 _FULL_SHARE = 0.8
+_RECORDS = {"traces": "trace", "logs": "log record", "metrics": "metric point"}
 
 
 @dataclass(frozen=True)
@@ -135,13 +136,16 @@ def _store(held: Status) -> Check:
     newest = max((signal.last for signal in held.signals.values() if signal.last), default=None)
     if newest is None:
         return Check("store", "ok", "empty: nothing has arrived yet")
-    counts = ", ".join(f"{signal.records:,} {name}" for name, signal in held.signals.items())
+    counts = ", ".join(
+        f"{signal.records:,} {_RECORDS[name]}{'' if signal.records == 1 else 's'}"
+        for name, signal in held.signals.items()
+    )
     details = [f"last of {name}: {common.ago(signal.last)}" for name, signal in held.signals.items()]
     details.append(f"tenants: {', '.join(map(common.clean, held.tenants)) or 'none'}")
     return Check(
         "store",
         "ok",
-        f"{counts.replace('metrics', 'metric points')} in the last hour; last data {common.ago(newest)}",
+        f"{counts} in the last hour; last data {common.ago(newest)}",
         details,
     )
 

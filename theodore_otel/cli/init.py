@@ -29,4 +29,4 @@ def command(output: Path, force: bool) -> None:
     if output.exists() and not force:
         raise InputError(f"{output}: exists already; --force replaces it")
     write([RenderedFile(output.name, sample())], output.parent)
-    note(f"wrote {output}\nNext: theodore-otel stack up -c {output}")
+    note(f"wrote {output}\nNext: theodore-otel tenant add NAME, then theodore-otel stack up -c {output}")
