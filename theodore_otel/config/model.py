@@ -122,11 +122,15 @@ class TenantService(Section):
 
 
 class Oidc(Section):
-    """The provider that issues tokens, when tenants.identify_by is oidc."""
+    """The provider that issues tokens (JWT signed with RS256), when tenants.identify_by is oidc."""
 
     issuer_url: str = Field(pattern=r"^https?://", description="Issuer; its discovery document is read at start.")
     audience: str = Field(min_length=1, description="Audience a token must name.")
-    tenant_claim: str = Field("sub", description="Claim that holds the credential's name.")
+    tenant_claim: str = Field(
+        "sub",
+        min_length=1,
+        description="Claim, a text, that names the tenant (`acme`, `acme.2`) or service (`svc-api`).",
+    )
 
 
 class Tenants(Section):
