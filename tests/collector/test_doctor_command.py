@@ -19,7 +19,7 @@ CONFIGURATION = {
     "collector": {"queue": {"size": "16MiB"}},
     "destinations": {
         "search": {"type": "elasticsearch", "endpoints": ["http://127.0.0.1:9"], "api_key": {"env": "ES_KEY"}}
-    }
+    },
 }
 SECRET = "es-key-that-must-not-be-shown"
 
