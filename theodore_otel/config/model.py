@@ -196,6 +196,11 @@ class TraceSampling(Section):
     max_traces: int = Field(
         50_000, ge=100, description="Traces that wait for a decision at most; then senders have to wait."
     )
+    remembered_decisions: int = Field(
+        100_000,
+        ge=1_000,
+        description="Latest decisions remembered for spans that come late, so many of each kind; 270 bytes each.",
+    )
     max_spans_per_second: int | None = Field(
         None, ge=1, description="Most spans of ordinary traces kept each second; errors and slow ones come on top."
     )
