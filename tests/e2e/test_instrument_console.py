@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from textwrap import indent
 
 import pytest
-from support.receiver import both, receiving
+from sample_theodore import standins
+from support.receiver import both, environment, receiving, run
+
+from theodore_otel.config import load_text
+from theodore_otel.render import render
 
 FAILURES = {
     "a command": (
@@ -108,3 +115,37 @@ def test_a_stderr_that_cannot_be_written_to_disturbs_nothing(stderr: str, tmp_pa
     )
     with receiving(status=400) as receiver:
         both(script, receiver, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def sites() -> Iterator[standins.Standins]:
+    with standins.running(delay=0.05) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["research", "ACME"],
+        ["research", "Failing Foundry"],
+        ["research", "Refused", "--json"],
+        ["status"],
+        ["--help"],
+        ["x"],
+    ],
+)
+def test_all_that_the_sample_theodore_prints_stays(
+    arguments: list[str], sites: standins.Standins, tmp_path: Path
+) -> None:
+    watch = (Path(__file__).parents[1] / "sample_app/watch.yaml").read_text()
+    (settings,) = render(load_text(f"instrument:\n{indent(watch, '  ')}", "t"), "t", ["instrument"])
+    (tmp_path / "instrument.json").write_text(settings.text)
+    seen = []
+    with receiving() as receiver:
+        for instrumented in (False, True):
+            own = {"THEODORE_DATA": str(tmp_path / str(instrumented)), **sites.environment}
+            env = environment(receiver.url, {**own, "THEODORE_OTEL_CONFIG": str(tmp_path / "instrument.json")})
+            command = [sys.executable, "-m", "sample_theodore", *arguments]
+            seen.append(run(command, env, tmp_path, instrumented=instrumented))
+        assert bool(receiver.spans()) is (arguments[0] in ("research", "status"))
+    assert seen[0] == seen[1]
