@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import os
+import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.collector import Collector, Span, running, wait_for
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from support.collector import Collector, Span, fill, running, wait_for
 
 from theodore_otel.conventions import names
 from theodore_otel.conventions.registry import metrics
@@ -83,21 +90,227 @@ def test_every_metric_derived_from_spans_or_logs_arrives_under_its_registered_na
     assert not [name for name in series if "ACME" in name]
 
 
-def test_twenty_short_runs_at_once_add_up_and_make_no_new_series(collector):
-    def run(number: int) -> None:
-        collector.send_spans(
-            [Span("research", COMMAND), Span("chat m", AI, kind=3)], "acme.1", {"service.instance.id": str(number)}
-        )
+def dropped(collector: Collector) -> dict[str, float]:
+    """Return the points that were not added up, by the reason."""
+    series = collector.prometheus("telemetry")
+    return {name: v for name, v in series.items() if name.startswith("otelcol_deltatocumulative") and "error=" in name}
 
-    tokens = "theodore_ai_tokens_total"
-    run(0)
-    wait_for(lambda: len(values(collector, tokens)) == 1, otherwise=collector.prometheus)
-    before = set(collector.prometheus())
-    with ThreadPoolExecutor(20) as pool:
-        list(pool.map(run, range(1, 21)))
-    wait_for(lambda: sum(values(collector, tokens).values()) == 21 * 107, otherwise=lambda: values(collector, tokens))
-    assert sum(values(collector, "theodore_ai_cost_total").values()) == pytest.approx(21 * 0.25)
-    assert set(collector.prometheus()) == before
+
+@pytest.mark.parametrize("together", [20, 200])
+def test_short_runs_at_once_add_up_every_time_and_make_no_new_series(tmp_path, together):
+    rounds, tokens, tenants = 8, "theodore_ai_tokens_total", ("acme", "globex", "initech")
+    configuration = {**CONFIGURATION, "tenants": {"list": {"initech": {"isolation": "dedicated"}}}}
+    start = threading.Barrier(together)
+
+    def run(number: int) -> None:
+        start.wait()
+        resource = {"service.instance.id": str(number), "process.pid": number}
+        spans = [Span("research", COMMAND), Span("chat m", AI, kind=3)]
+        assert collector.send_spans(spans, f"{tenants[number % 3]}.1", resource) == 200
+
+    def counted() -> tuple[float, ...]:
+        series = collector.prometheus()
+        names_of = (
+            tokens,
+            "theodore_ai_cost_total",
+            "theodore_requests_total",
+            "theodore_ai_operation_duration_seconds_count",
+        )
+        return tuple(sum(v for name, v in series.items() if name.startswith(each + "{")) for each in names_of)
+
+    def told() -> object:
+        return counted(), wanted, dropped(collector)
+
+    with running(tmp_path, configuration, tenants) as collector, ThreadPoolExecutor(together) as pool:
+        known: set[str] = set()
+        for done in range(1, rounds + 1):
+            list(pool.map(run, range(together)))
+            runs = done * together
+            wanted = (runs * 107, runs * 0.25, runs, runs)
+            wait_for(lambda wanted=wanted: counted() == wanted, otherwise=told)
+            known = known or set(collector.prometheus())
+        # What is counted now comes after everything that was under way.
+        collector.send_spans([Span("chat m", AI, kind=3)], "acme.1")
+        wait_for(lambda: counted()[0] > wanted[0])
+        assert counted() == (wanted[0] + 107, wanted[1] + 0.25, wanted[2], wanted[3] + 1)
+        assert set(collector.prometheus()) == known
+        assert not dropped(collector)
+
+
+def test_the_limit_of_series_holds_back_new_ones_and_leaves_the_others_alone(tmp_path):
+    def command(name: str, tenant: str) -> None:
+        collector.send_spans([Span("c", {**COMMAND, names.COMMAND: name})], f"{tenant}.1")
+
+    def count(name: str, tenant: str) -> float:
+        wanted = f'theodore_requests_total{{endpoint="{name}",method="CLI",{OWN},status_code="ok",tenant="{tenant}"}}'
+        return collector.prometheus().get(wanted, 0)
+
+    with running(tmp_path, {**CONFIGURATION, "collector": {"max_series": 100}}, ["acme", "globex"]) as collector:
+        command("steady", "acme")
+        command("steady", "globex")
+        wait_for(lambda: count("steady", "acme") == count("steady", "globex") == 1)
+        collector.send_spans([Span("c", {**COMMAND, names.COMMAND: f"flood {n}"}) for n in range(300)], "acme.1")
+        wait_for(lambda: dropped(collector), otherwise=collector.prometheus)
+        for _ in range(5):
+            command("steady", "acme")
+            command("steady", "globex")
+            command("new", "globex")
+        wait_for(lambda: count("steady", "acme") == count("steady", "globex") == 6, otherwise=collector.prometheus)
+        assert count("new", "globex") == 0
+        # A command is two series: a counter and a histogram.
+        series = [name for name in collector.prometheus() if name.startswith("theodore_requests_total{")]
+        durations = [n for n in collector.prometheus() if n.startswith("theodore_request_duration_seconds_count{")]
+        assert len(series) + len(durations) == 100
+        # The new one was sent five times; what was counted together is one point for each of its series.
+        least = 2 * (300 + 2) - 100 + 2
+        wait_for(
+            lambda: least <= sum(dropped(collector).values()) <= least + 2 * 4, otherwise=lambda: dropped(collector)
+        )
+        assert ['error="limit"' in name for name in dropped(collector)] == [True]
+
+
+def test_only_listed_attributes_become_labels(collector):
+    more = {f"attribute.{number}": os.urandom(8).hex() for number in range(20)}
+    more |= {
+        "endpoint": "forged",
+        "le": "1",
+        "job": "forged",
+        "instance": "forged",
+        "__name__": "forged",
+        "tenant": "x",
+    }
+    for attributes in (COMMAND, AI, RESEARCH, STORAGE, HTTP):
+        collector.send_spans([Span("s", {**attributes, **more}, kind=2)] * 3, "acme.1", {"customer": "x", "job": "y"})
+    collector.send_logs([(9, "x", more)] * 3, "acme.1", more)
+    for series in ("theodore_log_records_total", "theodore_requests_total", "theodore_storage_operations_total"):
+        wait_for(lambda name=series: sum(values(collector, name).values()) >= 3)
+    known = {label for metric in metrics().values() for label in metric.labels} | {"tenant", "service", "le"}
+    for series in collector.prometheus():
+        if series.startswith("theodore_"):
+            labels = {part.split("=")[0] for part in series.partition("{")[2].rstrip("}").split('",')}
+            assert labels <= known, series
+            assert "forged" not in series
+
+
+ODD = {
+    "newline": "a\nb", "quote": 'a"b', "backslash": "a\\", "long": "x" * 10_240, "empty": "", "control": "a\x00\x07b",
+    "unicode": "\u202e\U0001f680 \u6f22", "number": 7, "boolean": True, "list": ["a", "b"], "mapping": {"a": 1},
+    "bytes": b"\xff", "braces": '{le="1"} 5',
+}  # fmt: skip
+
+
+def test_odd_values_of_labels_do_not_break_what_is_scraped(collector):
+    for value in ODD.values():
+        collector.send_spans([Span("c", {**COMMAND, names.COMMAND: value})], "acme.1")
+    broken = ExportTraceServiceRequest()
+    group = broken.resource_spans.add()
+    fill(group.resource.attributes, {"service.name": "theodore-v2"})
+    fill(group.scope_spans.add().spans.add(name="c").attributes, {**COMMAND, names.COMMAND: "QQQQ"})
+    # Not UTF-8: no library writes that, but a client can.
+    assert collector.post("traces", broken.SerializeToString().replace(b"QQQQ", b"\xff\xfe\xc3("), "acme.1") == 200
+    collector.send_spans([Span("c", COMMAND)], "globex.1")
+    wanted = f'theodore_requests_total{{endpoint="research",method="CLI",{OWN},status_code="ok",tenant="globex"}}'
+    wait_for(lambda: collector.prometheus().get(wanted) == 1, otherwise=collector.prometheus)
+    wait_for(lambda: sum(values(collector, "theodore_requests_total").values()) == len(ODD) + 1)
+
+
+def test_a_number_that_would_spoil_a_total_is_not_added_up(collector):
+    spoiled = [
+        *({names.AI_COST: cost} for cost in (-1.0, math.nan, math.inf, -math.inf, 1e300)),
+        *({names.GEN_AI_INPUT_TOKENS: number} for number in (-5, 2**63 - 1, -(2**63))),
+    ]
+    collector.send_spans([Span("chat", {**AI, **attributes}) for attributes in spoiled], "acme.1")
+    collector.send_spans(
+        [Span("r", {**RESEARCH, names.RESEARCH_PAGES: -10}), Span("c", COMMAND, seconds=-60)], "acme.1"
+    )
+    collector.send_spans([Span("r", RESEARCH), Span("c", COMMAND)], "acme.1")
+    totals = {
+        "theodore_ai_cost_total": 3 * 0.25,
+        "theodore_ai_tokens_total": 5 * 107,
+        "theodore_scraping_pages_total": 10,
+    }
+    for name, total in totals.items():
+        wait_for(lambda n=name, t=total: sum(values(collector, n).values()) == t, otherwise=collector.prometheus)
+    wait_for(lambda: sum(values(collector, "theodore_requests_total").values()) == 2)
+    (took,) = values(collector, "theodore_request_duration_seconds_sum").values()
+    assert took >= 0
+
+
+def spellings() -> Iterator[tuple[str, str]]:
+    """Return names and units of which Prometheus makes the name of a metric that is counted here, or one below it."""
+    for metric in metrics().values():
+        if metric.source == "process":
+            continue
+        words = metric.name.replace("_", ".").split(".")
+        yield metric.name, metric.unit
+        yield metric.name, "By"
+        yield metric.prometheus, ""
+        yield metric.prometheus.removesuffix("_total"), ""
+        yield metric.prometheus + "_bucket", ""
+        yield metric.prometheus + "_sum", ""
+        yield "/".join(words), ""
+        yield "__" + "..".join(words) + "--", "{x}"
+        yield ".".join(words[:-1]), words[-1]
+        yield words[0], "_".join(words[1:])
+        yield "total." + ".total.".join(words), ""
+
+
+def test_what_is_counted_here_cannot_be_sent_under_any_spelling_or_type(collector):
+    def send(name: str, unit: str, kind: str, marker: str) -> None:
+        request = ExportMetricsServiceRequest()
+        group = request.resource_metrics.add()
+        fill(group.resource.attributes, {"service.name": "theodore-v2"})
+        metric = group.scope_metrics.add().metrics.add(name=name, unit=unit)
+        made = getattr(metric, kind)
+        fill(made.data_points.add(time_unix_nano=time.time_ns()).attributes, {"marker": marker})
+        if kind != "gauge":
+            made.aggregation_temporality = 2
+        if kind == "sum":
+            made.is_monotonic = True
+        assert collector.post("metrics", request.SerializeToString(), "acme.1") == 200
+
+    for name, unit in spellings():
+        for kind in ("gauge", "sum", "histogram"):
+            send(name, unit, kind, "forged")
+    # Of a metric that the process reports, the first to send it would decide the type for all tenants.
+    for name in ("theodore.active_operations", "theodore_active_operations"):
+        send(name, "{operation}", "histogram", "forged")
+    allowed = (
+        "theodore.requester",
+        "theodore.active_operations",
+        "theodores.requests",
+        "own.theodore.requests",
+        "requests",
+    )
+    for name in allowed:
+        send(name, "", "gauge", f"allowed {name}")
+    collector.send_spans([Span("c", COMMAND)], "globex.1")
+    found = wait_for(lambda: [s for name in allowed for s in collector.prometheus() if f"allowed {name}" in s], 20)
+    wait_for(lambda: all(any(f"allowed {name}" in s for s in collector.prometheus()) for name in allowed), 20)
+    wait_for(lambda: sum(values(collector, "theodore_requests_total").values()) == 1, otherwise=collector.prometheus)
+    assert found
+    assert "forged" not in str(collector.prometheus())
+    assert "forged" not in str(collector.received("metrics"))
+
+
+def test_points_that_no_library_makes_do_not_end_the_collector(collector):
+    def send(build: str, temporality: int, **point: object) -> None:
+        request = ExportMetricsServiceRequest()
+        metric = request.resource_metrics.add().scope_metrics.add().metrics.add(name="evil")
+        kind = getattr(metric, build)
+        kind.aggregation_temporality = temporality
+        made = kind.data_points.add(count=3, sum=2, time_unix_nano=time.time_ns(), **point)
+        if build == "exponential_histogram":
+            made.positive.bucket_counts.extend([1, 2])
+        assert collector.post("metrics", request.SerializeToString(), "acme.1") == 200
+
+    for temporality in (1, 2):
+        for bounds, counts in (([1, 2], []), ([1, 2], [1]), ([], [1, 2]), ([1], [1, 2, 3]), ([2, 1], [1, 1, 1])):
+            send("histogram", temporality, explicit_bounds=bounds, bucket_counts=counts)
+        for scale in (2**31 - 1, -(2**31), 20, -11, 0):
+            send("exponential_histogram", temporality, scale=scale)
+    collector.send_spans([Span("c", COMMAND)], "globex.1")
+    wait_for(lambda: sum(values(collector, "theodore_requests_total").values()) == 1)
 
 
 def test_one_service_process_counts_for_each_of_its_tenants(collector):

@@ -243,7 +243,12 @@ def requests(folder: Path, signal: str) -> list[dict[str, Any]]:
     """Return every OTLP request that a destination of type file wrote into a folder."""
     files = sorted(folder.glob(f"{signal}*.jsonl"))
     # The last line may be half written.
-    return [json.loads(line) for file in files for line in file.read_text().splitlines(True) if line.endswith("\n")]
+    return [
+        json.loads(line.decode(errors="replace"))
+        for file in files
+        for line in file.read_bytes().splitlines(True)
+        if line.endswith(b"\n")
+    ]
 
 
 def spans(folder: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
