@@ -19,11 +19,11 @@ from support.canaries import (
     Canary,
     canary,
     complete,
+    fitting,
     key_canary,
     key_words,
     kinds,
     levels,
-    needle,
     paths,
     plant,
     skeleton,
@@ -57,12 +57,16 @@ class Probe:
         return ".".join(self.path)
 
     @property
+    def needle(self) -> str:
+        return fitting(self.path, self.canary)[1]
+
+    @property
     def is_dropped(self) -> bool:
         return "exemplars" in self.path
 
     def message(self) -> Any:
         made = skeleton(self.signal, {"probe": str(self.number)})
-        plant(made, self.path, self.canary.text, self.keys)
+        plant(made, self.path, fitting(self.path, self.canary)[0], self.keys)
         complete(made)
         return made
 
@@ -151,7 +155,7 @@ def wait_until_all_arrived(collector: Collector, probes: Sequence[Probe]) -> dic
 
 
 def leaks(probes: Sequence[Probe], texts: dict[int, str]) -> list[Probe]:
-    return [probe for probe in probes if needle(probe.path, probe.canary) in texts.get(probe.number, "")]
+    return [probe for probe in probes if probe.needle in texts.get(probe.number, "")]
 
 
 def assert_only_open_fields_leak(found: Sequence[Probe]) -> None:
@@ -199,7 +203,7 @@ def test_no_secret_stays_in_a_queue_or_in_the_collectors_log(tmp_path, credentia
     assert b"connection refused" in log, "the destination is not down"
     closed = [probe for probe in probes if probe.field not in OPEN]
     for place in (queues, log, scraped.encode()):
-        found = [probe for probe in closed if needle(probe.path, probe.canary).encode() in place]
+        found = [probe for probe in closed if probe.needle.encode() in place]
         assert not found, [(probe.field, probe.canary) for probe in found]
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from support.canaries import INNOCENT, REQUESTS, skeleton
-from support.collector import Collector, running, wait_for
+from support.collector import Collector, running
+from support.sender import Sender, attributes, plain, value_of, with_values, without_numbers
 
 from theodore_otel.redaction.matcher import Matcher
 from theodore_otel.redaction.presets import all_presets, load
@@ -24,91 +25,9 @@ def collector(tmp_path_factory) -> Iterator[Collector]:
         yield started
 
 
-class Sender:
-    """Sends records with a number each, and takes out what arrived of them."""
-
-    def __init__(self, collector: Collector) -> None:
-        self.collector = collector
-
-    def span(self, given: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-        """Send a span with these attributes, and return it as it arrived."""
-        return self.spans([given], **more)[0]
-
-    def spans(self, given: list[Mapping[str, Any]], **more: Any) -> list[dict[str, Any]]:
-        """Send a span for each set of attributes."""
-        made = [{**BASE, **more, "attributes": attributes({"n": n, **each})} for n, each in enumerate(given)]
-        return self._sent("traces", {"resourceSpans": [{"scopeSpans": [{"spans": made}]}]}, len(given))
-
-    def logs(self, bodies: list[Any], **more: Any) -> list[dict[str, Any]]:
-        """Send a log record for each body, an OTLP value."""
-        made = [{"body": body, "attributes": attributes({"n": n}), **more} for n, body in enumerate(bodies)]
-        return self._sent("logs", {"resourceLogs": [{"scopeLogs": [{"logRecords": made}]}]}, len(bodies))
-
-    def _sent(self, signal: str, request: Any, count: int) -> list[dict[str, Any]]:
-        have = len(self._records(signal))
-        assert self.collector.post(signal, json.dumps(request).encode(), None, kind="application/json") == 200
-        wait_for(lambda: len(self._records(signal)) >= have + count)
-        return sorted(self._records(signal)[have:], key=lambda record: int(plain(record)["n"]))
-
-    def _records(self, signal: str) -> list[dict[str, Any]]:
-        lists = {"traces": ("scopeSpans", "spans"), "logs": ("scopeLogs", "logRecords")}[signal]
-        return [
-            record
-            for request in self.collector.received(signal)
-            for group in next(iter(request.values()))
-            for scope in group[lists[0]]
-            for record in scope[lists[1]]
-        ]
-
-
-BASE = {
-    "traceId": "5b8efff798038103d269b633813fc60c",
-    "spanId": "eee19b7ec3c1b174",
-    "name": "work",
-    "kind": 1,
-    "startTimeUnixNano": "1000",
-    "endTimeUnixNano": "2000",
-}
-
-
 @pytest.fixture
 def send(collector) -> Sender:
     return Sender(collector)
-
-
-def attributes(values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{"key": key, "value": otlp_value(value)} for key, value in values.items()]
-
-
-def otlp_value(value: Any) -> dict[str, Any]:
-    if value is None:
-        return {}
-    if isinstance(value, list):
-        return {"arrayValue": {"values": [otlp_value(item) for item in value]}}
-    if isinstance(value, dict):
-        return {"kvlistValue": {"values": attributes(value)}}
-    kind = {bool: "boolValue", int: "intValue", float: "doubleValue", str: "stringValue"}[type(value)]
-    return {kind: str(value) if kind == "intValue" else value}
-
-
-def plain(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {item.get("key", ""): value_of(item["value"]) for item in record.get("attributes", [])}
-
-
-def value_of(value: Mapping[str, Any]) -> Any:
-    """Return an OTLP value as it would be in Python."""
-    if not value:
-        return None
-    ((kind, content),) = value.items()
-    if kind == "arrayValue":
-        return [value_of(item) for item in content.get("values", [])]
-    if kind == "kvlistValue":
-        return {item.get("key", ""): value_of(item["value"]) for item in content.get("values", [])}
-    return {"intValue": int, "doubleValue": float}.get(kind, lambda same: same)(content)
-
-
-def without_numbers(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in plain(record).items() if key != "n"}
 
 
 def test_every_example_is_masked_as_in_the_process(send):
@@ -185,15 +104,10 @@ def test_a_nested_value_with_a_secret_is_opened(send):
 
 
 def test_bytes_go_as_a_whole_and_a_key_that_is_a_secret_too(send):
-    arrived = send._sent(
+    arrived = send.request(
         "traces", with_values({"raw": {"bytesValue": "YWRhQGV4YW1wbGUuY29t"}, "ada@example.com": {"intValue": "1"}}), 1
     )
     assert without_numbers(arrived[0]) == {"raw": MASK, MASK: "1"}
-
-
-def with_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    listed = [{"key": key, "value": value} for key, value in {"n": {"intValue": "0"}, **values}.items()]
-    return {"resourceSpans": [{"scopeSpans": [{"spans": [{**BASE, "attributes": listed}]}]}]}
 
 
 def test_a_structured_body_keeps_its_form_unless_it_holds_a_secret(send):
@@ -214,7 +128,7 @@ def test_equal_keys_hide_nothing(send):
     listed = request["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["attributes"]
     listed += [{"key": "a", "value": {"stringValue": "ada@example.com"}}, {"key": "a", "value": {"stringValue": "y"}}]
     listed += [{"key": "token", "value": {"stringValue": secret}} for secret in ("one", "two")]
-    text = json.dumps(send._sent("traces", request, 1))
+    text = json.dumps(send.request("traces", request, 1))
     assert "ada@example.com" not in text and "one" not in text and "two" not in text
 
 
@@ -252,7 +166,7 @@ ODD: Mapping[str, Any] = {
 def test_nothing_odd_is_refused(send, secret):
     """A batch that fails would be sent again for ever."""
     for odd in (*({key: value} for key, value in ODD.items()), ODD):
-        text = json.dumps(send._sent("traces", with_values({**odd, **secret}), 1))
+        text = json.dumps(send.request("traces", with_values({**odd, **secret}), 1))
         assert "ada@example.com" not in text
 
 

@@ -169,10 +169,10 @@ def levels(path: Sequence[str]) -> int:
     return sum(part in lists for part in path) if path[-1] != "key" else 0
 
 
-def needle(path: Sequence[str], canary: Canary) -> str:
-    """Return what of the canary can be seen when it was planted there."""
+def fitting(path: Sequence[str], canary: Canary) -> tuple[str, str]:
+    """Return what to plant into the field, and what of it must not be seen again. An id holds the core's end only."""
     length = _IDS.get(path[-1])
-    return canary.text[-length:] if length else canary.core
+    return (canary.core[-length:],) * 2 if length else (canary.text, canary.core)
 
 
 def skeleton(signal: str, attributes: Mapping[str, str]) -> Message:

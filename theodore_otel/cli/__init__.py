@@ -22,6 +22,7 @@ COMMANDS = {
     "collector": "Install, build, inspect and run the collector binary.",
     "stack": "Run the local stack in the background.",
     "doctor": "Check that everything is in place, and say what to do.",
+    "redact": "Say what is masked, and why.",
     "tenant": "Manage tenants' and services' credentials.",
     "observability": "Look at status, logs, traces and metrics.",
 }

@@ -95,6 +95,13 @@ class TenantDefaults(Section):
     budget_usd_per_hour: float = Field(50, gt=0, description="AI cost an hour that raises an alert.")
 
 
+class TenantRedaction(Section):
+    """What is secret for one tenant besides; it is masked in the collector, not in the process."""
+
+    extra_keys: list[str] = Field([], description="More words that make an attribute's value a secret.")
+    extra_values: dict[Name, str] = Field({}, description="More patterns (RE2) by name.")
+
+
 class Tenant(Section):
     """What differs for one tenant."""
 
@@ -111,6 +118,7 @@ class Tenant(Section):
     keep_attributes: list[str] = Field(
         [], description="Only these attributes of spans, events and log records are kept; all of them when empty."
     )
+    redaction: TenantRedaction = Field(TenantRedaction(), description="What is masked for this tenant besides.")
 
 
 class TenantService(Section):
@@ -215,10 +223,26 @@ class Tracing(Section):
 class Redaction(Section):
     """What is masked before anything is stored or sent. Lists add to the built-in ones."""
 
+    mode: Literal["mask", "hash"] = Field(
+        "mask",
+        description="hash: a digest instead of the mask, by which equal secrets can be told without being known.",
+    )
+    hash_key: Secret | None = Field(
+        None, description="What is put before a secret when it is hashed, by reference; needed for mode: hash."
+    )
     extra_keys: list[str] = Field([], description="More words that make an attribute's value a secret.")
     except_keys: list[str] = Field([], description="Attribute names that are no secret although a word says so.")
     extra_values: dict[Name, str] = Field({}, description="More patterns (RE2) by name.")
     disable_presets: list[str] = Field([], description="Built-in value presets that are not wanted.")
+    allow_attributes: list[str] = Field(
+        [], description="Only these attributes and those of the registry leave the collector; all of them when empty."
+    )
+
+    @model_validator(mode="after")
+    def _hashing_needs_a_key(self) -> Self:
+        if self.mode == "hash" and self.hash_key is None:
+            raise ValueError("expected redaction.hash_key such as {env: NAME}, because mode is hash")
+        return self
 
 
 class AlertRule(Section):

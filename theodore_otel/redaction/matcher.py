@@ -6,12 +6,15 @@ a run of digits. Hints are found by their rarest character first, so that a clea
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
-DEFAULT_MASK = "[REDACTED]"
+MASK = "[REDACTED]"
 NEVER = r"[^\s\S]"
 
 # Characters from rare to frequent in log texts; a hint is filed under the first of these that it holds.
@@ -19,6 +22,7 @@ _RARE_FIRST = "@+~QZXJKYVzq8_FGSIAW(:9x-2jkwgfvbpyudlcmh=ratoinse"
 # As in cards, account and telephone numbers, and unlike dates, times and addresses.
 _DIGITS = re.compile(r"[0-9]{2}(?:[0-9][ -]?|-)[0-9]{4}")
 _ONLY_DIGITS = re.compile(r"\s*[0-9][0-9 -]{11,30}[0-9]\s*")
+_DIGEST = re.compile(r"\[HASH:[0-9a-f]{64}\]")
 _SMALLEST_CARD = 10**12
 _DEEPEST = 32
 
@@ -33,7 +37,7 @@ class Hit(NamedTuple):
 class _Rule(NamedTuple):
     name: str
     search: re.Pattern[str]
-    replacement: str
+    replacement: str | Callable[[re.Match[str]], str]
     groups: bool
     luhn: bool
 
@@ -48,12 +52,13 @@ class Matcher:
 
     `settings` is the `redaction` section of instrument.json: `mask`, `keys` (words), `except_keys` (whole names) and
     `values`, each with `name` and `pattern` and, where known, `hints` or `digits`, `groups` (groups 1 and 2 are kept)
-    and `luhn`. Raises re.error for a pattern that is none.
+    and `luhn`; and `hash_key`, where to find the key when secrets are hashed. Raises re.error for what is no pattern.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         """Compile the rules; about a millisecond, so once per process."""
-        self.mask: str = settings.get("mask", DEFAULT_MASK)
+        self.mask: str = settings.get("mask", MASK)
+        self._hash_key = _hash_key(settings.get("hash_key"))
         self._except = frozenset(settings.get("except_keys", ()))
         self._keys = re.compile(key_pattern(settings.get("keys", ())))
         self._rules: list[_Rule] = []
@@ -81,8 +86,19 @@ class Matcher:
         a secret become the mask. Other types come back as they are.
         """
         if value is not None and self.key(key):
-            return self.mask
+            return self.hidden(value)
         return self._nested(value, _DEEPEST)
+
+    def hidden(self, secret: Any) -> str:
+        """Return what stands for a secret: the mask; its digest if there is a key and it is a text or a whole number.
+
+        The digest is SHA-256 over the key and the secret in UTF-8, as the collector makes it.
+        """
+        if self._hash_key is None or isinstance(secret, bool) or not isinstance(secret, (str, int)):
+            return self.mask
+        if secret == self.mask or (isinstance(secret, str) and _DIGEST.fullmatch(secret)):
+            return str(secret)
+        return f"[HASH:{hashlib.sha256(f'{self._hash_key}{secret}'.encode('utf-8', 'replace')).hexdigest()}]"
 
     def url(self, url: str) -> str:
         """Return a URL without user, password, query and fragment, and with its path masked."""
@@ -101,7 +117,10 @@ class Matcher:
             rule = self._rules[index]
             after = rule.apply(text)
             if after != text:
-                hits += [Hit(rule.name, _secret(found, rule.groups)) for found in rule.search.finditer(text)]
+                hits += [
+                    Hit(rule.name, found.group()[slice(*_secret(found, rule.groups))])
+                    for found in rule.search.finditer(text)
+                ]
             text = after
         return hits
 
@@ -145,21 +164,22 @@ class Matcher:
     def _number(self, value: float) -> Any:
         if not _SMALLEST_CARD <= value < 1e20 or value != int(value):
             return value
-        return value if self.text(str(int(value))) == str(int(value)) else self.mask
+        text = str(int(value))
+        return value if self.text(text) == text else self.hidden(int(value))
 
     def _map_key(self, key: Any) -> Any:
         return self.text(key) if isinstance(key, str) else key
 
     def _map_value(self, key: Any, value: Any, depth: int) -> Any:
         if value is not None and isinstance(key, str) and self.key(key):
-            return self.mask
+            return self.hidden(value)
         return self._nested(value, depth)
 
     def _add(self, index: int, value: Mapping[str, Any], filed: dict[str, list[tuple[str, int]]]) -> None:
         search = re.compile(value["pattern"], re.ASCII)
         kept = min(search.groups, 2) if value.get("groups") else 0
         before, after = r"\1" if kept else "", r"\2" if kept > 1 else ""
-        replacement = before + self.mask.replace("\\", "\\\\") + after
+        replacement = self._hashed(bool(kept)) or before + self.mask.replace("\\", "\\\\") + after
         self._rules.append(_Rule(value["name"], search, replacement, bool(kept), bool(value.get("luhn"))))
         if value.get("hints"):
             for hint in value["hints"]:
@@ -169,6 +189,13 @@ class Matcher:
             self._digits.add(index)
         else:
             self._always.add(index)
+
+    def _hashed(self, groups: bool) -> Callable[[re.Match[str]], str] | None:
+        def replaced(found: re.Match[str]) -> str:
+            text, (start, end) = found.group(), _secret(found, groups)
+            return text[:start] + self.hidden(text[start:end]) + text[end:]
+
+        return replaced if self._hash_key is not None else None
 
 
 def key_pattern(words: Iterable[str]) -> str:
@@ -199,10 +226,22 @@ def _word_pattern(word: str) -> str:
     return f"{start}{mixed[1:]}(?:$|[^a-z])|(?:^|[^A-Z]){upper}(?:$|[^A-Za-z])"
 
 
-def _secret(found: re.Match[str], groups: bool) -> str:
-    text = found.group()
+def _hash_key(reference: Mapping[str, str] | None) -> str | None:
+    """Return the key, or None where it cannot be had: then secrets are masked."""
+    if not reference:
+        return None
+    if "env" in reference:
+        return os.environ.get(reference["env"]) or None
+    try:
+        return Path(reference["file"]).read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
+
+
+def _secret(found: re.Match[str], groups: bool) -> tuple[int, int]:
+    """Return where in the match the secret begins and ends: between groups 1 and 2, if they are context."""
+    end = len(found.group())
     if not groups:
-        return text
-    before = len(found.group(1) or "")
+        return 0, end
     after = len(found.group(2) or "") if found.re.groups > 1 else 0
-    return text[before : len(text) - after]
+    return len(found.group(1) or ""), end - after

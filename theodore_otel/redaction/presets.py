@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
 from theodore_otel.errors import InputError
 from theodore_otel.redaction import record
-from theodore_otel.redaction.matcher import DEFAULT_MASK
+from theodore_otel.redaction.matcher import MASK
 
 _FOLDER = Path(__file__).parent
 
@@ -87,8 +87,8 @@ class Rules:
     tenant_values: tuple[Value, ...] = ()
     allowed: tuple[str, ...] = ()
     """The only attributes that survive; all of them when empty."""
-    mode: Literal["mask", "hash"] = "mask"
-    mask: str = DEFAULT_MASK
+    hash_key: Mapping[str, str] | None = None
+    """Where the key is, {env: NAME} or {file: PATH}, when secrets are hashed and not masked."""
 
     @property
     def key_gates(self) -> tuple[str, ...]:
@@ -103,12 +103,13 @@ class Rules:
 
     def settings(self) -> dict[str, Any]:
         """Return the `redaction` section of instrument.json, which `Matcher` takes."""
-        return {
-            "mask": self.mask,
+        settings = {
+            "mask": MASK,
             "keys": [key.word for key in self.keys],
             "except_keys": list(self.except_keys),
             "values": [value.settings() for value in self.values],
         }
+        return {**settings, "hash_key": dict(self.hash_key)} if self.hash_key else settings
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ MARK = "\x02"
 END = "\x04"
 """Stands behind a secret that is to be hashed."""
 
-_CONTROLS = r"\x02\x04\x1e\x1f"
+# What no value holds: the marks, names of fields, what stands for masks and digests that were there, the separators.
+_CONTROLS = r"\x02-\x04\x07\x0e\x0f\x1e\x1f"
 _NEGATED = {r"\S": rf"[^\s{_CONTROLS}]", r"\D": rf"[^\d{_CONTROLS}]", r"\W": rf"[^\w{_CONTROLS}]"}
 _NO_LITERAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
