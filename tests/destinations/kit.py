@@ -86,7 +86,7 @@ def require_survives(
         collector.kill()
         collector.start()
     server.start()
-    wait_for(lambda: markers <= set(arrived()), 60, lambda: f"{arrived()}\n{collector.said()}")
+    wait_for(lambda: markers <= set(arrived()), 120, lambda: f"{arrived()}\n{collector.said()}")
     times = Counter(arrived())
     assert {marker: times[marker] for marker in markers} == dict.fromkeys(markers, 1)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from destinations.kit import (
     KILLED,
     METRIC,
@@ -34,24 +34,29 @@ def collector(kafka, tmp_path_factory):
 
 
 def read(kafka, signal: str) -> list:
-    """Return every OTLP request of a topic, from its beginning."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": kafka.at("broker"),
-            "group.id": str(uuid.uuid4()),
-            "auto.offset.reset": "earliest",
-            "enable.partition.eof": True,
-            "log_level": 0,
-        }
-    )
-    consumer.subscribe([TOPICS[signal]])
-    requests = []
+    """Return every OTLP request of a topic, from its beginning to its end."""
+    settings = {
+        "bootstrap.servers": kafka.at("broker"),
+        "group.id": "tests",
+        "enable.partition.eof": True,
+        "log_level": 0,
+    }
+    consumer = Consumer(settings)
+    topic = TOPICS[signal]
     try:
-        while (message := consumer.poll(5)) is not None and not message.error():
-            requests.append(REQUESTS[signal].FromString(message.value()))
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
+        return list(_to_the_end(consumer, signal, len(partitions)))
     finally:
         consumer.close()
-    return requests
+
+
+def _to_the_end(consumer: Consumer, signal: str, open_partitions: int) -> Iterator:
+    while open_partitions and (message := consumer.poll(10)) is not None:
+        if message.error():
+            open_partitions -= 1
+        else:
+            yield REQUESTS[signal].FromString(message.value())
 
 
 def found(kafka, signal: str) -> list[dict]:

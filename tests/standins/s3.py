@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import boto3
 from moto.server import ThreadedMotoServer
-from support.collector import free_ports
+from support.ports import free_ports
 
 
 class S3:
