@@ -75,18 +75,32 @@ def test_multiprocessing_workers_report_under_the_same_correlation_id(method: st
         assert len({attributes(record)["correlation.id"] for record in receiver.logs()}) == 1
 
 
+POOL = """
+import logging, multiprocessing as mp
+def work(n):
+    logging.getLogger('worker').error('item %s', n)
+    return n * 2
+def caught(n):
+    (line,) = [line for line in open('/proc/self/status') if line.startswith('SigCgt')]
+    return bool(int(line.split()[1], 16) & 1 << 14)
+if __name__ == '__main__':
+    context = mp.get_context(METHOD)
+    pool = context.Pool(2)
+    print(pool.map(work, range(4), chunksize=1))
+    pool.close(); pool.join()
+    with context.Pool(1) as pool:
+        print(pool.map(caught, [1]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_every_record_of_a_pools_workers_arrives_though_the_pool_is_terminated(method: str, tmp_path: Path) -> None:
-    script = (
-        "import logging, multiprocessing as mp\n"
-        "def work(n):\n    logging.getLogger('worker').error('item %s', n)\n    return n * 2\n"
-        "if __name__ == '__main__':\n"
-        f"    with mp.get_context({method!r}).Pool(2) as pool:\n        print(pool.map(work, range(4), chunksize=1))\n"
-    )
-    (tmp_path / "program.py").write_text(script)
+def test_every_record_of_a_pools_workers_arrives_and_sigterm_kills_them_as_before(method: str, tmp_path: Path) -> None:
+    """A handler of ours would make `with Pool()` wait for ever for a worker that is about to take the next task."""
+    (tmp_path / "program.py").write_text(POOL.replace("METHOD", repr(method)))
     with receiving() as receiver:
         ended = run([sys.executable, "program.py"], environment(receiver.url), tmp_path, instrumented=True)
-        assert (ended.code, ended.out) == (0, b"[0, 2, 4, 6]\n")
+        assert (ended.code, ended.out) == (0, b"[0, 2, 4, 6]\n[False]\n")
         assert sorted(receiver.bodies()) == [f"item {n}" for n in range(4)]
 
 

@@ -26,6 +26,10 @@ except Exception:
 """
 
 
+spawned = False
+"""Whether this process is one that multiprocessing spawned."""
+
+
 def keep_to_ourselves() -> None:
     """Take the wrapper out of the environment for good, and follow multiprocessing."""
     from opentelemetry.instrumentation import auto_instrumentation
@@ -38,6 +42,8 @@ def keep_to_ourselves() -> None:
 
 def start(carrier: dict[str, str]) -> None:
     """Set up a spawned process, under the trace and correlation id of the one that spawned it."""
+    global spawned
+    spawned = True
     os.environ.update(carrier)
     from opentelemetry.instrumentation.auto_instrumentation import initialize
 

@@ -3,7 +3,8 @@
 `atexit` runs the program's own hooks first, because ours is registered before any of them. SIGTERM kills a Python
 program without running `atexit`; a handler stands in for the default action, delivers, and then lets the default action
 happen, so that the exit status is the same. The program does not see it: `signal.signal` and `signal.getsignal` still
-say SIG_DFL, and setting any handler replaces ours.
+say SIG_DFL, and setting any handler replaces ours. Workers of multiprocessing keep the default action: a pool that is
+done terminates them in the middle of their next step and waits for them; Python may run a handler too late for that.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, Final
 
+from theodore_otel.instrument import children
 from theodore_otel.instrument.lazy import when_imported
 from theodore_otel.instrument.pipeline import Pipeline
 from theodore_otel.instrument.say import say
@@ -35,6 +37,7 @@ class Ending:
         self._budget = budget
         self._before: list[Callable[[], None]] = []
         self._done = False
+        self._terminated = _Terminated(self)
         self.running = False
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._after_fork)
@@ -46,9 +49,9 @@ class Ending:
     def arrange(self) -> None:
         """Run at the end of the program and when it is terminated."""
         atexit.register(self.run)
-        when_imported("multiprocessing.util", self._follow_workers)
         if threading.current_thread() is threading.main_thread():
-            _Terminated(self).install()
+            self._terminated.install()
+        when_imported("multiprocessing.util", self._follow_workers)
 
     def run(self) -> None:
         """Deliver what is left. Takes the budget at most; a second call does nothing."""
@@ -79,8 +82,18 @@ class Ending:
             pipeline.join()
 
     def _follow_workers(self, util: Any) -> None:
-        # Workers of multiprocessing leave through os._exit, past atexit, but run its finalizers.
-        util.register_after_fork(self, lambda ending: util.Finalize(None, ending.run, exitpriority=-100))
+        util.register_after_fork(self, lambda ending: ending.become_worker(util))
+        if children.spawned:
+            self.become_worker(util)
+
+    def become_worker(self, util: Any) -> None:
+        """Suit a worker of multiprocessing, which leaves past atexit, but runs finalizers of its own. It may be
+        terminated at any moment, so it does not keep records for long.
+        """
+        util.Finalize(None, self.run, exitpriority=-100)
+        self._terminated.uninstall()
+        for pipeline in self._pipelines:
+            pipeline.hurry()
 
     def _after_fork(self) -> None:
         self._done = self.running = False
@@ -131,25 +144,32 @@ class _Terminated:
 
     def __init__(self, ending: Ending) -> None:
         self._ending = ending
+        self._installed = False
         self._signal = signal.signal
         self._getsignal = signal.getsignal
 
     def install(self) -> None:
         if self._getsignal(signal.SIGTERM) != signal.SIG_DFL:
             return
+        self._installed = True
         self._signal(signal.SIGTERM, self._on_signal)
         signal.signal = self._wrapped_signal  # type: ignore[assignment]
         signal.getsignal = self._wrapped_getsignal  # type: ignore[assignment]
 
+    def uninstall(self) -> None:
+        self._installed = False
+        if self._getsignal(signal.SIGTERM) == self._on_signal:
+            self._signal(signal.SIGTERM, signal.SIG_DFL)
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if self._ending.running:
-            return  # it ends already; a pool terminates workers that do
+            return  # it ends already
         self._ending.run()
         self._signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
     def _wrapped_signal(self, signalnum: Any, handler: Any, /) -> Any:
-        ours = signalnum == signal.SIGTERM and handler == signal.SIG_DFL
+        ours = self._installed and signalnum == signal.SIGTERM and handler == signal.SIG_DFL
         return self._shown(self._signal(signalnum, self._on_signal if ours else handler))
 
     def _wrapped_getsignal(self, signalnum: Any, /) -> Any:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from theodore_otel.instrument.forks import importing
@@ -22,6 +22,7 @@ _BACKLOG_BYTES: Final = 16 * 1024 * 1024
 _REQUEST_SECONDS: Final = 10.0
 _FIRST_RETRY_SECONDS: Final = 1.0
 _LAST_RETRY_SECONDS: Final = 30.0
+_HURRY_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,10 @@ class Pipeline:
             except RuntimeError:
                 return  # the interpreter is ending: finish() sends from the calling thread instead
             self._thread = thread
+
+    def hurry(self) -> None:
+        """Send soon from now on, in a process that may be killed at any moment."""
+        self._limits = replace(self._limits, delay=min(self._limits.delay, _HURRY_SECONDS))
 
     def flush(self, timeout: float) -> bool:
         """Ask for everything queued to be sent now and wait up to `timeout` seconds. Returns whether it was."""
