@@ -13,6 +13,7 @@ import grpc
 import pytest
 import yaml
 from google.protobuf import json_format
+from standins.datadog import Datadog
 from support.canaries import (
     NUMBERS,
     REQUESTS,
@@ -28,7 +29,7 @@ from support.canaries import (
     plant,
     skeleton,
 )
-from support.collector import Collector, running, wait_for
+from support.collector import Collector, Span, running, wait_for
 
 from theodore_otel import paths as places
 from theodore_otel.redaction.presets import all_presets, open_fields
@@ -255,3 +256,32 @@ def test_no_secret_becomes_a_label(tmp_path):
 def derived(collector: Collector) -> str | None:
     text = json.dumps(collector.received("metrics"), ensure_ascii=False)
     return text if "theodore.companies.researched" in text and "theodore.similarity" in text else None
+
+
+def test_no_secret_reaches_datadog_or_its_statistics(tmp_path):
+    """The statistics are counted before sampling, from copies of all spans."""
+    key = "0123456789abcdef0123456789abcdef"
+    probes = a_few(20_000)
+    with Datadog(key) as datadog:
+        destinations = {
+            "local": {"type": "local"},
+            "datadog": {"type": "datadog", "api_key": {"env": "DD_API_KEY"}, "endpoint": datadog.url},
+        }
+        configuration = {"profile": "local", "tenants": TENANTS, "destinations": destinations}
+        with running(tmp_path, configuration, OWNERS, {"DD_API_KEY": key}) as collector:
+            for signal, request in requests(probes):
+                assert collector.post(signal, request.SerializeToString(), "acme.1") == 200
+            for index, (preset, example) in enumerate(kinds()):
+                secret = canary(preset, example, 30_000 + index)
+                probes.append(Probe(0, "traces", ("resource_spans", "scope_spans", "spans", "name"), secret))
+                span = Span(secret.text, {"peer.service": secret.text, "http.route": secret.text}, kind=2, error=True)
+                assert collector.send_spans([span], "acme.1", {"service.name": secret.text}) == 200
+            # What the interval has counted is queued when the collector stops, and sent when it starts again.
+            wait_for(lambda: len(datadog.spans) > len(kinds()))
+            collector.stop()
+            collector.start()
+            wait_for(lambda: sum(group["Hits"] for group in datadog.stats) >= len(kinds()))
+        everything = json.dumps([datadog.spans, datadog.logs, datadog.series, datadog.stats], default=str)
+    assert "[REDACTED]" in str(datadog.stats)
+    found = [probe for probe in probes if probe.field not in OPEN and probe.needle in everything]
+    assert not found, [(probe.field, probe.canary) for probe in found]
