@@ -296,10 +296,14 @@ def test_what_is_counted_here_cannot_be_sent_under_any_spelling_or_type(collecto
 def test_points_that_no_library_makes_do_not_end_the_collector(collector):
     def send(build: str, temporality: int, **point: object) -> None:
         request = ExportMetricsServiceRequest()
-        metric = request.resource_metrics.add().scope_metrics.add().metrics.add(name="evil")
+        group = request.resource_metrics.add()
+        fill(group.resource.attributes, {"service.name": "theodore-v2"})
+        metric = group.scope_metrics.add().metrics.add(name="evil")
         kind = getattr(metric, build)
         kind.aggregation_temporality = temporality
         made = kind.data_points.add(count=3, sum=2, time_unix_nano=time.time_ns(), **point)
+        # A series of its own, or adding up with the one before.
+        fill(made.attributes, {"number": os.urandom(4).hex()} if temporality == 2 else {})
         if build == "exponential_histogram":
             made.positive.bucket_counts.extend([1, 2])
         assert collector.post("metrics", request.SerializeToString(), "acme.1") == 200
