@@ -251,3 +251,22 @@ def test_explain_knows_keys_and_the_configuration(tmp_path):
         assert done.returncode == 2
         assert done.stderr.startswith("error: ")
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_all_levels_of_a_record_get_the_same_rules():
+    text = render(load_text("", "test.yaml"), "test.yaml", ["collector"])[0].text
+    processors = yaml.safe_load(text)["processors"]
+    groups = [
+        group
+        for name in ("transform/redact_resource", "transform/redact")
+        for signal in ("trace_statements", "log_statements", "metric_statements")
+        for group in processors[name][signal]
+    ]
+    rules: dict[str, list[str]] = {}
+    for statement in (statement for group in groups for statement in group["statements"]):
+        found = re.match(r'replace_pattern\((\w+)\.(?:attributes|metadata)\["\\u0002"\], (.*)', statement)
+        if found:
+            rules.setdefault(found[1], []).append(re.sub(r"\b(\w+)\.(attributes|metadata|cache)", "", found[2]))
+    assert set(rules) == {"resource", "scope", "span", "spanevent", "log", "metric", "datapoint"}
+    assert all(found == rules["span"] for level, found in rules.items() if level not in ("resource", "scope"))
+    assert rules["scope"] == rules["resource"] == rules["span"] * 3
