@@ -61,10 +61,12 @@ def test_the_templates_derive_what_the_registry_says_and_nothing_else():
     assert derived == {metric.name for metric in metrics().values() if metric.source in ("spans", "logs")}
 
 
-def test_every_label_of_a_derived_metric_comes_from_an_attribute():
+def test_every_label_of_a_derived_metric_comes_from_an_attribute_or_names_the_failure():
     tables = yaml.safe_load((paths.data("templates") / "collector/derived.yaml").read_text())
     derived = {label for m in metrics().values() if m.source in ("spans", "logs") for label in m.labels}
-    assert set(tables["labels"].values()) == derived
+    assert {*tables["labels"].values(), "error_type"} == derived
+    told = metrics()["theodore.errors"].description
+    assert all(error in told for error in ("http_error", *tables["errors"].values()))
 
 
 def test_constants_hold_the_names():
