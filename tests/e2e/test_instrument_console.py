@@ -137,15 +137,37 @@ def sites() -> Iterator[standins.Standins]:
 def test_all_that_the_sample_theodore_prints_stays(
     arguments: list[str], sites: standins.Standins, tmp_path: Path
 ) -> None:
-    watch = (Path(__file__).parents[1] / "sample_app/watch.yaml").read_text()
-    (settings,) = render(load_text(f"instrument:\n{indent(watch, '  ')}", "t"), "t", ["instrument"])
-    (tmp_path / "instrument.json").write_text(settings.text)
+    settings = _watching(tmp_path)
     seen = []
     with receiving() as receiver:
         for instrumented in (False, True):
             own = {"THEODORE_DATA": str(tmp_path / str(instrumented)), **sites.environment}
-            env = environment(receiver.url, {**own, "THEODORE_OTEL_CONFIG": str(tmp_path / "instrument.json")})
+            env = environment(receiver.url, {**own, **settings})
             command = [sys.executable, "-m", "sample_theodore", *arguments]
             seen.append(run(command, env, tmp_path, instrumented=instrumented))
         assert bool(receiver.spans()) is (arguments[0] in ("research", "status"))
     assert seen[0] == seen[1]
+
+
+def test_a_model_without_a_price_is_told_in_a_log_record_and_not_on_the_console(
+    sites: standins.Standins, tmp_path: Path
+) -> None:
+    script = (
+        "import os, requests\n"
+        "question = {'model': 'house-model', 'messages': [{'role': 'user', 'content': 'Distil this'}]}\n"
+        "for _ in range(2): print(requests.post(os.environ['THEODORE_MODEL_URL'], json=question).status_code)\n"
+    )
+    with receiving() as receiver:
+        assert both(script, receiver, tmp_path, extra={**sites.environment, **_watching(tmp_path)}).out == b"200\n200\n"
+        assert [span.name for span in receiver.spans()] == ["chat house-model"] * 2
+        assert receiver.bodies() == [
+            "calls of model house-model (openrouter) have no cost: no price is known; set instrument.prices"
+        ]
+
+
+def _watching(folder: Path) -> dict[str, str]:
+    """Write the settings that observe the sample, and return the variable that names them."""
+    watch = (Path(__file__).parents[1] / "sample_app/watch.yaml").read_text()
+    (settings,) = render(load_text(f"instrument:\n{indent(watch, '  ')}", "t"), "t", ["instrument"])
+    (folder / "instrument.json").write_text(settings.text)
+    return {"THEODORE_OTEL_CONFIG": str(folder / "instrument.json")}

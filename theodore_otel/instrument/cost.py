@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from theodore_otel.instrument.forks import importing
-from theodore_otel.instrument.say import say
+from theodore_otel.instrument.say import record
 
 _PER_MILLION: Final = 1_000_000
 
@@ -15,7 +15,7 @@ _PER_MILLION: Final = 1_000_000
 class Prices:
     """Prices of models. What is unknown is told once for each model and has no cost."""
 
-    def __init__(self, configured: Mapping[str, Mapping[str, float]], report: Callable[[str], None] = say) -> None:
+    def __init__(self, configured: Mapping[str, Mapping[str, float]], report: Callable[[str], None] = record) -> None:
         """`configured` has US dollars per million tokens by model: `input_per_million`, `output_per_million`."""
         self._configured = configured
         self._report = report

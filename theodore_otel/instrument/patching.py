@@ -34,7 +34,7 @@ class Patcher:
     ) -> None:
         """`tracer_provider` None is the global one."""
         tracer = trace.get_tracer("theodore_otel.watch", tracer_provider=tracer_provider)
-        self._tools = Tools(tracer, Prices(settings.prices, report), _redactor(settings.redaction))
+        self._tools = Tools(tracer, Prices(settings.prices), _redactor(settings.redaction))
         self._settings = settings
         self._report = report
 
