@@ -300,6 +300,13 @@ def test_an_entry_that_makes_no_sense_is_told_and_the_others_work(seen, app):
     assert "there is no kind fase" in seen.reports[1]
 
 
+def test_functions_that_are_no_list_are_told_in_one_line(seen, app):
+    seen.install(Settings(watch={"phase": "nonsense", "storage": [{"function": f"{app}:plain"}]}))
+    load(app).plain("ACME")
+    assert seen.reports == ["cannot watch phase: expected a list of functions, got 'nonsense'"]
+    assert seen.only().name == "storage plain"
+
+
 def test_a_path_that_raises_does_not_reach_the_application(seen, app):
     module = _watch(seen, app, "research", "plain", company="arg.company.name", pages="result.pages")
 

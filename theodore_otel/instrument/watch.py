@@ -64,7 +64,10 @@ class Installation:
     def run(self) -> None:
         """Wrap everything, or register it to be wrapped on import."""
         for kind, entries in self._settings.watch.items():
-            for entry in entries or ():
+            if not isinstance(entries, list):
+                self._report(f"cannot watch {kind}: expected a list of functions, got {entries!r}")
+                continue
+            for entry in entries:
                 self._guarded(f"cannot watch {entry!r}", partial(self._watch, kind, entry))
         if self._settings.model_apis:
             for client in CLIENTS:
