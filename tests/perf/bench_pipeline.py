@@ -65,7 +65,7 @@ service:
 
 Pipelines = dict[str, dict[str, Any]]
 _TENANT = ("resource/tenant", "transform/tenant", "filter/service", "groupbyattrs/tenant", "filter/tenant")
-_REDACTION = ("transform/redact", "groupbyattrs/rebuild")
+_REDACTION = ("transform/redact_resource", "transform/redact", "groupbyattrs/rebuild")
 
 
 @dataclass(frozen=True)
