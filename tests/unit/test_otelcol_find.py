@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from theodore_otel.errors import DownError, InputError
-from theodore_otel.otelcol import find, golang, places
+from theodore_otel.otelcol import build, find, golang, places
 from theodore_otel.otelcol.build import environment
 
 
@@ -183,3 +183,20 @@ def test_a_build_respects_the_users_go_variables_and_switches_no_check_off() -> 
     given = {"GOFLAGS": "-p=1", "GOPROXY": "https://proxy.example", "HOME": os.environ.get("HOME", "/")}
     made = environment(given)
     assert made == {**given, "CGO_ENABLED": "0", "GOWORK": "off", "GOTOOLCHAIN": "local"}
+
+
+def test_a_build_tells_its_progress_while_its_command_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "_PROGRESS_EVERY", 0.01)
+    go, heard, said = tmp_path / "go", tmp_path / "heard", []
+    go.write_text(f"#!/bin/sh\necho 'go: downloading a v1'\necho example.com/a\nwhile [ ! -e {heard} ]; do :; done\n")
+    go.chmod(0o755)
+
+    def note(line: str) -> None:
+        said.append(line)
+        if line.endswith("1 modules fetched, 1 packages compiled"):
+            heard.touch()
+
+    build._run(go, [], tmp_path, note, "go build")
+    assert heard.exists()

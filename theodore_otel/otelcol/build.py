@@ -6,9 +6,11 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from theodore_otel.errors import DownError
@@ -60,27 +62,54 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
 
 def _run(go: Path, arguments: Sequence[str], folder: Path, note: places.Note, step: str) -> None:
     """Run one Go command, counting its lines (one per module fetched or package compiled) as progress."""
-    started = told = time.monotonic()
-    fetched = compiled = 0
+    progress = _Progress()
     last: deque[str] = deque(maxlen=_LAST_LINES)
-    with subprocess.Popen(
-        [go, *arguments],
-        cwd=folder,
-        env=environment(os.environ),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as process:
+    with (
+        progress.told(note),
+        subprocess.Popen(
+            [go, *arguments],
+            cwd=folder,
+            env=environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process,
+    ):
         assert process.stdout is not None  # noqa: S101 - PIPE was asked for
         for line in process.stdout:
             last.append(line.rstrip())
-            fetched += line.startswith("go: downloading")
-            compiled += "/" in line and " " not in line.strip()
-            if time.monotonic() - told > _PROGRESS_EVERY:
-                told = time.monotonic()
-                note(f"  {told - started:.0f} s: {fetched} modules fetched, {compiled} packages compiled")
+            progress.count(line)
     if process.returncode != 0:
         said = "\n  ".join(last)
         raise DownError(f"the collector cannot be built: {step} ended with exit code {process.returncode}:\n  {said}")
+
+
+class _Progress:
+    """What a Go command has done so far, told every few seconds, also while it says nothing (the linker takes long)."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._fetched = self._compiled = 0
+
+    def count(self, line: str) -> None:
+        self._fetched += line.startswith("go: downloading")
+        self._compiled += "/" in line and " " not in line.strip()
+
+    @contextmanager
+    def told(self, note: places.Note) -> Iterator[None]:
+        ended = threading.Event()
+
+        def tell() -> None:
+            while not ended.wait(_PROGRESS_EVERY):
+                took = time.monotonic() - self._started
+                note(f"  {took:.0f} s: {self._fetched} modules fetched, {self._compiled} packages compiled")
+
+        teller = threading.Thread(target=tell, daemon=True)
+        teller.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            teller.join()
