@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -253,3 +256,18 @@ def test_an_empty_store_says_what_to_do_and_prints_nothing_else(tmp_path, monkey
         result = CliRunner().invoke(cli, ["observability", command])
         assert (result.exit_code, result.stdout) == (0, ""), command
         assert click.unstyle(result.stderr).startswith("Nothing has arrived yet"), result.stderr
+
+
+def test_followed_records_appear_as_they_arrive_each_once_until_interrupted(ask, tmp_path):
+    command = [Path(sys.executable).parent / "theodore-otel", "observability", "logs", "--follow", "--format", "json"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        shown = [json.loads(process.stdout.readline())["message"] for _ in range(3)]
+        otlp.write(tmp_path / "home", "logs", otlp.logs(otlp.record("fourth", time=time.time_ns())))
+        shown.append(json.loads(process.stdout.readline())["message"])
+        otlp.write(tmp_path / "home", "logs", otlp.logs(otlp.record("late", time=time.time_ns() - 20 * otlp.SECOND)))
+        shown.append(json.loads(process.stdout.readline())["message"])
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=60)
+    assert shown == ["slow site", "page read\x1b[2J", "research failed", "fourth", "late"]
+    assert (rest, errors.strip(), process.returncode) == ("", "", 130)
