@@ -90,7 +90,7 @@ WRONG = {
         "name: chat\n", "count: 0\n        present: name\n", "cases.0.expect.0: count: expected more than 0",
     ),
     "a bad duration": (SPAN, "spans: [{name: x, duration: 3}]", "spans.0.duration: expected a duration such as 500ms"),
-    "a bad credential": ("credential: acme", "credential: A-B", "cases.0.send.0.credential: expected text such as acme"),
+    "a bad credential": ("credential: acme", "credential: A-B", "send.0.credential: expected text such as acme"),
     "a wrong token of nobody": ("credential: acme", "wrong_token: true", "wrong_token: expected a credential"),
     "nothing to send": (SPAN, "repeat: 2", "cases.0.send.0: expected at least one of spans, logs, metrics and otlp"),
     "a metric of two kinds": (SPAN, "metrics: [{name: x, gauge: 1, sum: 2}]", "one of gauge, sum and histogram"),
