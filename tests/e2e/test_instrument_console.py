@@ -146,6 +146,7 @@ def test_all_that_the_sample_theodore_prints_stays(
             command = [sys.executable, "-m", "sample_theodore", *arguments]
             seen.append(run(command, env, tmp_path, instrumented=instrumented))
         assert bool(receiver.spans()) is (arguments[0] in ("research", "status"))
+        assert receiver.metrics() == []  # each run's would be series of its own
     assert seen[0] == seen[1]
 
 

@@ -21,11 +21,13 @@ import asyncio, json, sys
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from theodore_otel.instrument import active as active_module
 from watching import Observed, Settings
 import yaml
 
 reader = InMemoryMetricReader()
 metrics.set_meter_provider(MeterProvider([reader]))
+active_module.SOON = float(sys.argv[3])
 seen = Observed()
 seen.install(Settings(**yaml.safe_load(open(sys.argv[1]))))
 
@@ -123,20 +125,34 @@ def test_a_failed_phase_is_an_error_inside_a_research_that_is_none(everything, r
     assert everything.span("research company_research").status.status_code is StatusCode.UNSET
 
 
-def test_active_operations_rise_and_fall_to_nothing(tmp_path):
+@pytest.fixture
+def counted(tmp_path):
+    """Return what runs the sample in a process that is old enough to report after so many seconds."""
+    return lambda soon: _counted(tmp_path, soon)
+
+
+def test_active_operations_rise_and_fall_to_nothing(counted):
+    told = counted(0)
+    assert told["reports"] == []
+    assert told["during"]["research"] == 1
+    assert set(told["after"].values()) == {0}
+    assert set(told["after"]) == {"research", "phase", "ai", "scraping", "storage"}
+
+
+def test_a_process_that_ends_soon_reports_none_and_leaves_no_series_behind(counted):
+    assert counted(3600) == {"during": {}, "after": {}, "reports": []}
+
+
+def _counted(folder, soon):
     from sample_theodore import standins
 
     with standins.running() as server:
         environment = {
             **server.environment,
-            "THEODORE_DATA": str(tmp_path),
+            "THEODORE_DATA": str(folder),
             "PYTHONPATH": f"{SAMPLE}:{Path(__file__).parent}",
         }
-        command = [sys.executable, "-c", PROGRAM, str(SAMPLE / "watch.yaml"), "ACME"]
+        command = [sys.executable, "-c", PROGRAM, str(SAMPLE / "watch.yaml"), "ACME", str(soon)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["reports"] == []
-    assert told["during"]["research"] == 1
-    assert set(told["after"].values()) == {0}
-    assert set(told["after"]) == {"research", "phase", "ai", "scraping", "storage"}
+    return json.loads(done.stdout)

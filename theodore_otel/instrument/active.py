@@ -1,21 +1,56 @@
-"""`theodore.active_operations`: how many operations of each type run now."""
+"""`theodore.active_operations`: how many operations of each type run now.
+
+A process that ends soon does not report them: every run would leave series of its own behind, all of them at zero.
+"""
 
 from __future__ import annotations
 
-from functools import cache
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
 
 from opentelemetry import metrics
 
 from theodore_otel.conventions import names
 
+SOON = 30.0
+"""Seconds that a process has to run before its operations are reported."""
 
-@cache
-def _counter() -> metrics.UpDownCounter:
-    return metrics.get_meter("theodore_otel.watch").create_up_down_counter(
-        names.METRIC_ACTIVE_OPERATIONS, unit="{operation}", description="Operations running now."
-    )
+_started = time.monotonic()
+_running: Counter[str] = Counter()
+_lock = threading.Lock()
+_reported = False
 
 
 def change(kind: str, by: int) -> None:
     """Add to the running operations of one type; 1 at the beginning, -1 at the end."""
-    _counter().add(by, {"operation": kind})
+    with _lock:
+        _running[kind] += by
+    if not _reported and time.monotonic() - _started >= SOON:
+        _report()
+
+
+def _report() -> None:
+    global _reported
+    _reported = True
+    metrics.get_meter("theodore_otel.watch").create_observable_up_down_counter(
+        names.METRIC_ACTIVE_OPERATIONS, [_observe], unit="{operation}", description="Operations running now."
+    )
+
+
+def _observe(_: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
+    with _lock:
+        counts = dict(_running)
+    return [metrics.Observation(count, {"operation": kind}) for kind, count in counts.items()]
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+    _running.clear()  # they run in the parent
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
