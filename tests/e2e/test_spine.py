@@ -180,18 +180,24 @@ def test_twenty_short_runs_at_once_count_exactly(world):
     def run(company: str) -> subprocess.CompletedProcess[str]:
         return world.theodore("twenty.1", "research", company, "--tenant", "twenty")
 
-    # The first run makes the series; from then on none is added, whatever the number of runs.
+    # The first runs make the series (a second company is compared with the first); from then on none is added.
     calls = len(world.sites.usage)
     run("Twenty First")
-    wait_for(lambda: total("theodore_companies_researched_total") == 1 and total("theodore_ai_cost_total"), 60, series)
+    run("Twenty Second")
+    counted = ("requests", "companies_researched", "ai_cost", "similarity_calculations", "log_records")
+    wait_for(
+        lambda: total("theodore_requests_total") == 2 and all(total(f"theodore_{name}_total") for name in counted),
+        60,
+        series,
+    )
     known = series().keys()
     with ThreadPoolExecutor(20) as pool:
         done = list(pool.map(run, (f"Twenty {number}" for number in range(20))))
     assert {(ended.returncode, ended.stderr.count("theodore-otel:")) for ended in done} == {(0, 0)}
-    wait_for(lambda: total("theodore_requests_total") == 21, 60, series)
+    wait_for(lambda: total("theodore_requests_total") == 22, 60, series)
     used = world.sites.usage[calls:]
-    assert len(used) == 42
-    assert total("theodore_companies_researched_total") == 21
+    assert len(used) == 44
+    assert total("theodore_companies_researched_total") == 22
     assert total("theodore_ai_tokens_total") == sum(call["total_tokens"] for call in used)
     assert total("theodore_ai_cost_total") == pytest.approx(sum(map(price, used)))
     assert series().keys() == known

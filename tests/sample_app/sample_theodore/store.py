@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import math
@@ -36,9 +37,12 @@ class VectorStore:
 
     def upsert(self, company_id: str, text: str, details: dict[str, Any]) -> int:
         """Write one company and return how many bytes the store has now."""
-        companies = self._read()
-        companies[company_id] = {"vector": embed(text), "details": details}
-        return self._write(companies)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another run would overwrite what this one adds
+            companies = self._read()
+            companies[company_id] = {"vector": embed(text), "details": details}
+            return self._write(companies)
 
     def get(self, company_id: str) -> dict[str, Any] | None:
         """Return the details of one company, or None."""
@@ -63,7 +67,6 @@ class VectorStore:
         return companies
 
     def _write(self, companies: dict[str, Any]) -> int:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         data = json.dumps(companies).encode()
         handle, name = tempfile.mkstemp(dir=self.path.parent)
         with os.fdopen(handle, "wb") as file:
