@@ -170,6 +170,20 @@ def test_nothing_odd_is_refused(send, secret):
         assert "ada@example.com" not in text
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_a_number_that_json_does_not_know_hides_nothing_beside_it(send, number):
+    """The JSON of such a value is empty."""
+    secrets = attributes({"password": "hunter2-correct", "note": "call ada@example.com"})
+    mapping = {"kvlistValue": {"values": [{"key": "x", "value": {"doubleValue": number}}, *secrets]}}
+    listed = {"arrayValue": {"values": [mapping]}}
+    arrived = [send.request("traces", with_values({"value": value}), 1) for value in (mapping, listed)]
+    arrived.append(send.logs([mapping, listed]))
+    text = json.dumps(arrived)
+    assert "hunter2-correct" not in text
+    assert "ada@example.com" not in text
+    assert text.count(MASK) == 8
+
+
 def test_odd_fields_are_not_refused(collector):
     everything = json.loads(json.dumps(ODD))
     for signal in REQUESTS:
