@@ -86,9 +86,13 @@ def test_every_pipeline_from_outside_limits_memory_first_and_checks_the_tenant()
     assert len(outside) == 3
     for pipeline in outside:
         assert pipeline["processors"][0] == "memory_limiter"
-        assert pipeline["processors"][1:6] == [
-            "resource/tenant", "transform/tenant", "filter/service", "groupbyattrs/tenant", "filter/tenant",
+        assert pipeline["processors"] == ["memory_limiter", "resource/tenant", "transform/tenant"]
+    for signal in ("traces", "logs", "metrics"):
+        assert pipelines[f"{signal}/in"]["exporters"] == [f"routing/{signal}.tenant"]
+        assert pipelines[f"{signal}/service"]["processors"] == [
+            "transform/service", "filter/service", "groupbyattrs/tenant",
         ]  # fmt: skip
+        assert pipelines[f"{signal}/known"]["processors"][0] == "filter/tenant"
 
 
 def ways(config: dict) -> list[list[str]]:
