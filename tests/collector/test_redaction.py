@@ -7,14 +7,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from support.canaries import INNOCENT, REQUESTS, skeleton
-from support.collector import Collector, running
+from google.protobuf.descriptor import FieldDescriptor
+from standins.otlp import OtlpHttp
+from support.canaries import INNOCENT, REQUESTS, complete, paths, plant, skeleton
+from support.collector import Collector, running, wait_for
 from support.sender import Sender, attributes, plain, value_of, with_values, without_numbers
 
 from theodore_otel.redaction.matcher import Matcher
 from theodore_otel.redaction.presets import all_presets, load
 
 MASK = "[REDACTED]"
+IDS = ("trace_id", "span_id", "parent_span_id")
 OPEN_TO_ALL = {"profile": "local", "tenants": {"identify_by": "none"}}
 EXAMPLES = [text for preset in all_presets() for text in (*preset.masked, *preset.kept)]
 
@@ -182,6 +185,43 @@ def test_a_number_that_json_does_not_know_hides_nothing_beside_it(send, number):
     assert "hunter2-correct" not in text
     assert "ada@example.com" not in text
     assert text.count(MASK) == 8
+
+
+def type_of(kind, path) -> str:
+    """Return the type of the field that a path leads to."""
+    descriptor = kind.DESCRIPTOR
+    for name in path:
+        field = descriptor.fields_by_name[name]
+        descriptor = field.message_type
+    return "string" if field.type == FieldDescriptor.TYPE_STRING else "other"
+
+
+BROKEN = b"br\xff\xc3(ken\x80!"
+
+
+def test_text_that_is_no_utf8_is_mended_so_that_nothing_beside_it_is_refused(tmp_path):
+    """A destination that reads strictly would refuse the whole batch, with what others sent."""
+    with OtlpHttp({}) as strict:
+        settings = {"destinations": {"strict": {"type": "otlp", "protocol": "http", "endpoint": strict.url}}}
+        with running(tmp_path, {**OPEN_TO_ALL, **settings}) as collector:
+            for signal, kind in REQUESTS.items():
+                texts = [path for path in paths(kind) if path[-1] not in IDS and type_of(kind, path) == "string"]
+                assert len(texts) > 20
+                for path in texts:
+                    request = skeleton(signal, {"email": "ada@example.com"})
+                    plant(request, path, "BROKENTEXT")
+                    complete(request)
+                    body = request.SerializeToString()
+                    assert b"BROKENTEXT" in body
+                    assert collector.post(signal, body.replace(b"BROKENTEXT", BROKEN), None) == 200
+                    assert collector.post(signal, body.replace(b"BROKENTEXT", b"neighbours"), None) == 200
+            for signal in REQUESTS:
+                wait_for(lambda signal=signal: "neighbours" in str(strict.requests[signal]))
+            wait_for(lambda: str(strict.requests).count("ken\ufffd") > 50, otherwise=lambda: strict.wrong)
+            collector.stop()
+            assert strict.wrong == []
+            assert "ada@example.com" not in str(strict.requests)
+            assert '"level":"error"' not in collector.log.read_text()
 
 
 def test_odd_fields_are_not_refused(collector):

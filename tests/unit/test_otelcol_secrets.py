@@ -105,3 +105,13 @@ def test_placeholders_stand_for_what_is_missing_only(tmp_path: Path) -> None:
     filled, more = with_placeholders(text, {"SET": "x"})
     assert more == {"UNSET": secrets.PLACEHOLDER, "THEODORE_OTEL_SECRET_1": secrets.PLACEHOLDER}
     assert 'c: "${env:THEODORE_OTEL_SECRET_1}"' in filled
+
+
+@pytest.mark.parametrize("value", ['a"b', "a\\b", "a$1b"])
+def test_a_key_that_would_end_the_statement_it_stands_in_is_refused_unseen(value: str) -> None:
+    text = """statements: ['set(cache["salt"], "${env:PEPPER}")']"""
+    with pytest.raises(InputError, match="PEPPER holds a quote, a backslash or a dollar sign") as caught:
+        resolve(text, {"PEPPER": value}, FILE)
+    assert value not in str(caught.value)
+    assert resolve(text, {"PEPPER": "a-b_c.d/e"}, FILE) == (text, {})
+    assert resolve('key: "${env:PEPPER}"', {"PEPPER": value}, FILE) == ('key: "${env:PEPPER}"', {})

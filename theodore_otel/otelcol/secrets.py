@@ -33,6 +33,8 @@ class Reference:
     """`env` or `file`."""
     name: str
     has_default: bool
+    in_statement: bool = False
+    """Whether it stands in quotes within a statement, where a quote of its own would end it."""
 
     def __str__(self) -> str:
         """Return it as a message names it."""
@@ -98,7 +100,15 @@ def _value(reference: Reference, environment: Mapping[str, str]) -> tuple[str | 
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             return None, f"cannot be read: {reason}"
-    return value, None if reference.has_default and not value else _complaint(value)
+    if reference.has_default and not value:
+        return value, None
+    return value, _complaint(value) or (_unquotable(value) if reference.in_statement else None)
+
+
+def _unquotable(value: str) -> str | None:
+    if set(value) & set('"\\$'):
+        return "holds a quote, a backslash or a dollar sign, which would break the statement it stands in"
+    return None
 
 
 def _complaint(value: str) -> str | None:
@@ -131,7 +141,8 @@ def _asked_by(reference: Reference, source: Source) -> str:
 def _in_string(value: str) -> Iterator[Reference]:
     for match in _REFERENCE.finditer(value):
         if match["name"]:
-            yield Reference(match["scheme"] or "env", match["name"], match["default"] is not None)
+            quoted = value[match.start() - 1 : match.start()] == value[match.end() : match.end() + 1] == '"'
+            yield Reference(match["scheme"] or "env", match["name"], match["default"] is not None, quoted)
 
 
 def _strings(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
