@@ -11,6 +11,7 @@ from theodore_otel.config.base import Section
 from theodore_otel.config.units import Duration
 
 _FUNCTION = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
+Route = Annotated[str, Field(pattern=r"^/[^?#\s]*$")]
 Value = Annotated[str, Field(min_length=1)]
 
 
@@ -122,6 +123,10 @@ class Instrument(Section):
     propagate_to: list[str] = Field(
         ["127.0.0.1", "localhost", "::1"],
         description="Only these hosts are sent trace context, baggage and correlation id.",
+    )
+    health_routes: list[Route] = Field(
+        ["/health", "/health/*", "/healthz", "/livez", "/metrics", "/ready", "/readyz"],
+        description="Paths of Theodore's service whose requests are not reported; /health/* means every path below.",
     )
     exit_budget: Duration = Field(
         "1s", validate_default=True, description="Time the last telemetry may take when the process ends."

@@ -75,6 +75,7 @@ class Setup:
             self._log,
             self._measure,
             self._propagate,
+            self._follow_services,
             self._open_command_span,
             self._watch,
             self._arrange_ending,
@@ -136,6 +137,11 @@ class Setup:
         propagate.set_global_textmap(guarded)
         redirects.install(guarded)
         lazy.preparations["aiohttp-client"] = redirects.aiohttp_arguments
+
+    def _follow_services(self) -> None:
+        from theodore_otel.instrument import service
+
+        service.install(self._settings)
 
     def _open_command_span(self) -> None:
         command = CommandSpan(lambda: trace.get_tracer("theodore_otel.command", __version__), self._scrubber)

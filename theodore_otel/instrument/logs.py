@@ -24,6 +24,7 @@ from functools import update_wrapper
 from threading import local
 from typing import TYPE_CHECKING, Any, Final
 
+from theodore_otel.instrument import service
 from theodore_otel.instrument.tracebacks import HIDDEN
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ class LogExport:
             return  # a __str__ of an argument that logs, or the SDK complaining about an attribute
         if getattr(_busy, "structlog", False) and _came_from_structlog(sys._getframe(2)):
             _busy.structlog = False
+            return
+        if service.is_left_out(record.name):
             return
         _busy.now = True
         try:

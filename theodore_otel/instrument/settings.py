@@ -45,6 +45,8 @@ class Settings:
     user_header: str | None = "X-User-ID"
     propagate_to: frozenset[str] = frozenset({"127.0.0.1", "localhost", "::1"})
     """The only hosts that are told trace, baggage and correlation id; `.example.com` means every host below it."""
+    health_routes: tuple[str, ...] = ("/health", "/health/*", "/healthz", "/livez", "/metrics", "/ready", "/readyz")
+    """Paths of a service whose requests are not reported; `/health/*` means every path below."""
     log_level: int = 20
     """Records from this level on are exported, whatever the console shows."""
     log_components: Mapping[str, int] = field(default_factory=dict)
@@ -127,6 +129,7 @@ def _from_document(document: Mapping[str, Any], complaints: list[str]) -> Settin
         tenant_header=pick.header("tenant_header", default.tenant_header),
         user_header=pick.header("user_header", default.user_header),
         propagate_to=frozenset(str(host).lower() for host in pick("propagate_to", list, sorted(default.propagate_to))),
+        health_routes=tuple(str(path) for path in pick("health_routes", list, default.health_routes)),
         log_level=pick.level("logging.level", default.log_level),
         log_components=pick.levels("logging.components"),
         redaction=pick("redaction", dict, {}),

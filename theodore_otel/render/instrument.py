@@ -21,11 +21,17 @@ def render_instrument(config: Config) -> str:
         "tenant_header": own.tenant_header,
         "user_header": own.user_header,
         "propagate_to": own.propagate_to,
+        "health_routes": own.health_routes,
         "logging": {"level": config.logging.level, "components": config.logging.components},
         "redaction": redaction_rules(config).settings(),
         "exit_budget": own.exit_budget.total_seconds(),
         "watch": own.watch.model_dump(exclude_none=True),
         "model_apis": [api.model_dump() for api in own.model_apis],
+        "audit": {
+            **own.audit.model_dump(exclude={"keep", "key"}),
+            "key": own.audit.key.model_dump(exclude_none=True) if own.audit.key else None,
+            "keep": own.audit.keep.total_seconds(),
+        },
         "prices": {model: price.model_dump() for model, price in own.prices.items()},
     }
     return json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
