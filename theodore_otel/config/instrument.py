@@ -3,16 +3,57 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, field_validator, model_validator
 
-from theodore_otel.config.base import Section
+from theodore_otel.config.base import Secret, Section
 from theodore_otel.config.units import Duration
 
 _FUNCTION = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
 Route = Annotated[str, Field(pattern=r"^/[^?#\s]*$")]
-Value = Annotated[str, Field(min_length=1)]
+Constant = str | int | float | bool
+
+
+def _paths(value: Any) -> Any:
+    several = value if isinstance(value, list) else [value]
+    if not several or not all(isinstance(one, str) and one for one in several):
+        raise ValueError("expected a constant, a path such as result.success, or a list of them")
+    return value
+
+
+def _constants(value: Any) -> Any:
+    several = value if isinstance(value, list) else [value]
+    if not several or not all(isinstance(one, Constant) for one in several):
+        raise ValueError("expected a text, a number, true or false, or a list of them")
+    return value
+
+
+def _rule(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str | list) else value
+
+
+Value = Annotated[str | list[str], PlainValidator(_paths, json_schema_input_type=str | list[str])]
+Constants = Annotated[
+    Constant | list[Constant], PlainValidator(_constants, json_schema_input_type=Constant | list[Constant])
+]
+
+
+class Outcome(Section):
+    """A rule that tells success."""
+
+    path: Value = Field("result", description="Path to what is judged.")
+    equals: Constants | None = Field(None, description="Success is this value, or one of these.")
+    not_empty: bool = Field(False, description="true: success is that something is there.")
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.equals is not None and self.not_empty:
+            raise ValueError("expected one of equals and not_empty, got both")
+        return self
+
+
+_Rule = Annotated[Outcome, BeforeValidator(_rule, json_schema_input_type=str | list[str] | Outcome)]
 
 
 class _Watched(Section):
@@ -21,8 +62,19 @@ class _Watched(Section):
         description="module:function or module:Class.method.",
         examples=["theodore.research:ResearchUseCase.execute"],
     )
-    outcome: Value | None = Field(None, description="Path to what tells success, such as result.success.")
+    outcome: _Rule | None = Field(
+        None,
+        description="What tells success: a path to what is true then, such as result.success, or a rule such as "
+        "{path: result.status, equals: done} or {path: result.pages, not_empty: true}.",
+    )
     error: Value | None = Field(None, description="Path to the reason of a failure, such as result.error.")
+    expected: list[str] = Field(
+        [], description="Exceptions that are no failures, by class name: NotFound or theodore.errors.NotFound."
+    )
+    when: dict[str, Constants] = Field(
+        {}, description="Only calls whose paths lead to these values, such as {arg.kind: [page, site]}."
+    )
+    optional: bool = Field(False, description="true: nothing is told when the function does not exist.")
 
 
 class WatchedResearch(_Watched):
@@ -47,6 +99,12 @@ class WatchedAi(_Watched):
     operation: Value | None = Field(None, description="Constant or path; chat by default.")
     input_tokens: Value | None = Field(None, description="Path, such as result.usage.prompt_tokens.")
     output_tokens: Value | None = Field(None, description="Path, such as result.usage.completion_tokens.")
+    cached_tokens: Value | None = Field(
+        None, description="Path to the tokens of the input that came from the provider's cache."
+    )
+    cache_write_tokens: Value | None = Field(
+        None, description="Path to the tokens of the input that were written to the provider's cache."
+    )
 
 
 class WatchedScraping(_Watched):
@@ -102,12 +160,26 @@ class Price(Section):
 
     input_per_million: float = Field(ge=0, description="USD per million input tokens.")
     output_per_million: float = Field(ge=0, description="USD per million output tokens.")
+    cached_input_per_million: float | None = Field(
+        None, ge=0, description="USD per million input tokens from the provider's cache; that of input when left out."
+    )
 
 
 _MODEL_APIS = [
     ModelApi(name="openrouter", url=r"https://openrouter\.ai/api/v1/chat/completions", provider="openrouter"),
     ModelApi(name="openai", url=r"https://api\.openai\.com/v1/chat/completions", provider="openai"),
 ]
+
+
+class Audit(Section):
+    """The journal that audit records are written to before they are delivered."""
+
+    dir: str | None = Field(None, min_length=1, description="Its folder; `audit` in THEODORE_OTEL_HOME when empty.")
+    key: Secret | None = Field(
+        None, description="Key of the hash chain; THEODORE_OTEL_AUDIT_KEY wins; generated in the folder when empty."
+    )
+    pseudonymise_actor: bool = Field(False, description="true writes a keyed hash in place of who did it.")
+    keep: Duration = Field("30d", validate_default=True, description="Time delivered records stay in the journal.")
 
 
 class Instrument(Section):
@@ -134,6 +206,7 @@ class Instrument(Section):
     watch: Watch = Field(Watch(), description="Functions of the application that become spans.")
     model_apis: list[ModelApi] = Field(_MODEL_APIS, description="Model APIs recognised by their URL.")
     prices: dict[str, Price] = Field({}, description="Prices by model; they win over the price table that is built in.")
+    audit: Audit = Field(Audit(), description="The journal of audit records.")
 
     @model_validator(mode="before")
     @classmethod

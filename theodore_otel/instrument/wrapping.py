@@ -85,15 +85,19 @@ class _Steps(Generator[Any, Any, Any]):
     def __next__(self) -> Any:
         # Not left to the base class, whose frame would stand in tracebacks.
         with self._operation.stepping():
-            return next(self._generator)
+            return self._noted(next(self._generator))
 
     def send(self, value: Any) -> Any:
         with self._operation.stepping():
-            return self._generator.send(value)
+            return self._noted(self._generator.send(value))
 
     def throw(self, *error: Any) -> Any:
         with self._operation.stepping():
-            return self._generator.throw(*error)
+            return self._noted(self._generator.throw(*error))
+
+    def _noted(self, item: Any) -> Any:
+        self._operation.gave(item)
+        return item
 
 
 def _for_async_generator(watched: Watched) -> Wrapper:
@@ -127,4 +131,6 @@ async def _generate_async(begin: Begin, generator: AsyncGenerator[Any, Any]) -> 
 
 async def _step(operation: Observer, step: Callable[..., Any], *args: Any) -> Any:
     with operation.stepping():
-        return await step(*args)
+        item = await step(*args)
+    operation.gave(item)
+    return item

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from theodore_otel.config.instrument import Watch
 from theodore_otel.config.model import Config
 from theodore_otel.render.rules import redaction_rules
 
@@ -25,13 +26,21 @@ def render_instrument(config: Config) -> str:
         "logging": {"level": config.logging.level, "components": config.logging.components},
         "redaction": redaction_rules(config).settings(),
         "exit_budget": own.exit_budget.total_seconds(),
-        "watch": own.watch.model_dump(exclude_none=True),
+        "watch": _watch(own.watch),
         "model_apis": [api.model_dump() for api in own.model_apis],
         "audit": {
             **own.audit.model_dump(exclude={"keep", "key"}),
             "key": own.audit.key.model_dump(exclude_none=True) if own.audit.key else None,
             "keep": own.audit.keep.total_seconds(),
         },
-        "prices": {model: price.model_dump() for model, price in own.prices.items()},
+        "prices": {model: price.model_dump(exclude_none=True) for model, price in own.prices.items()},
     }
     return json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+
+
+def _watch(watch: Watch) -> dict[str, list[dict[str, Any]]]:
+    """Return the watched functions of each kind, without what is not set."""
+    return {
+        kind: [entry.model_dump(exclude_unset=True, exclude_none=True) for entry in getattr(watch, kind)]
+        for kind in type(watch).model_fields
+    }
