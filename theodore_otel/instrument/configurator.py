@@ -15,7 +15,7 @@ from opentelemetry import propagate, trace
 
 from theodore_otel import __version__
 from theodore_otel.conventions import names
-from theodore_otel.instrument import children, context, forks, lazy, propagators, redirects
+from theodore_otel.instrument import children, context, forks, greenlets, lazy, propagators, redirects
 from theodore_otel.instrument import settings as settings_module
 from theodore_otel.instrument.command import CommandSpan
 from theodore_otel.instrument.distro import TheodoreDistro
@@ -154,6 +154,7 @@ class Setup:
         watch.install(self._settings, self._tracer_provider)
 
     def _arrange_ending(self) -> None:
+        greenlets.follow([each for each in self._pipelines if isinstance(each, Pipeline)])
         self._ending.arrange()
 
     def _pipeline(

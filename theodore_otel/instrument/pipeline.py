@@ -23,6 +23,7 @@ _REQUEST_SECONDS: Final = 10.0
 _FIRST_RETRY_SECONDS: Final = 1.0
 _LAST_RETRY_SECONDS: Final = 30.0
 _HURRY_SECONDS: Final = 0.1
+_PAUSE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Pipeline:
 
     def start(self) -> None:
         """Start the thread if it does not run yet; it then imports what sending needs while the program works."""
-        if self._thread is not None or self._closing:
+        if self._thread is not None or self._closing or self._paused:
             return
         with self._lock:
             if self._thread is not None:
@@ -114,6 +115,20 @@ class Pipeline:
             self._wake.set()
             time.sleep(0.005)
         return not self._queue and not self._backlog
+
+    def pause(self) -> None:
+        """End the thread once it has sent what it can, and start none until `resume`. Takes a second at most."""
+        self._paused = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(_PAUSE_SECONDS)
+
+    def resume(self) -> None:
+        """Go on after `pause`, with a thread and locks of the kind that `threading` makes now."""
+        ran, self._thread, self._paused = self._thread is not None, None, False
+        self._lock, self._wake = threading.Lock(), threading.Event()
+        if ran and (self._queue or self._backlog or self._collect):
+            self.start()
 
     def close(self, deadline: float) -> None:
         """Begin the end: send what is left until `deadline` (monotonic seconds). Returns at once."""
@@ -151,6 +166,7 @@ class Pipeline:
         self._wake = threading.Event()
         self._thread = None
         self._closing = False
+        self._paused = False
         self._deadline = 0.0
         self._retry_at = 0.0
         self._pause = _FIRST_RETRY_SECONDS
@@ -169,7 +185,7 @@ class Pipeline:
     def _work(self) -> None:
         with contextlib.suppress(Exception), importing():  # what fails here is told when the first record needs it
             self._prepare()
-        while not self._closing:
+        while not self._closing and not self._paused:
             self._wake.wait(self._limits.delay)
             self._wake.clear()
             if not self._closing:
