@@ -7,18 +7,50 @@ context a record would carry no correlation id, so its processors are given the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Final
 
 from opentelemetry import context as context_api
+from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.baggage import get_all
 from opentelemetry.context import Context
 from opentelemetry.processor.baggage import BaggageLogProcessor, BaggageSpanProcessor
-from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
+from opentelemetry.sdk._logs import Logger, LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import Span as ApiSpan
 
 from theodore_otel.instrument import context, entry
 from theodore_otel.instrument.pipeline import Pipeline
+
+_SEVERITY_NUMBERS: Final = {number.value: number for number in SeverityNumber}
+
+
+class WholeRecord(ReadWriteLogRecord):
+    """A log record that has its baggage and needs no check: TheodoreLogger made it so."""
+
+
+def whole_record(
+    logger: Logger, moment: int, text: str, severity: int, body: str, attributes: dict[str, Any]
+) -> WholeRecord | None:
+    """Return a record for `logger`, `moment` in nanoseconds; None where the SDK's limits are for the SDK to keep: then
+    it has emitted it.
+    """
+    made = LogRecord(
+        timestamp=moment,
+        observed_timestamp=moment,
+        severity_text=text,
+        severity_number=_SEVERITY_NUMBERS[severity],
+        body=body,
+        attributes=attributes,
+    )
+    limits = logger._log_record_limits
+    if limits.max_log_record_attribute_length is not None or len(attributes) > (limits.max_log_record_attributes or 0):
+        logger.emit(made)
+        return None
+    whole = object.__new__(WholeRecord)  # its constructor would copy and check every attribute again
+    whole.log_record, whole.limits = made, limits
+    whole.resource, whole.instrumentation_scope = logger.resource, logger.instrumentation_scope
+    return whole
 
 
 class RootedBaggageSpanProcessor(BaggageSpanProcessor):
@@ -34,6 +66,8 @@ class RootedBaggageLogProcessor(BaggageLogProcessor):
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Use the process's baggage where the current context has none."""
+        if type(log_record) is WholeRecord:
+            return
         if get_all():
             super().on_emit(log_record)
             return
@@ -112,6 +146,9 @@ class PipelineLogProcessor(LogRecordProcessor):
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Queue the record; one without a time of its own (structlog without TimeStamper) happened when it was seen."""
+        if type(log_record) is WholeRecord:
+            self._pipeline.put(log_record)
+            return
         if log_record.log_record.timestamp is None:
             log_record.log_record.timestamp = log_record.log_record.observed_timestamp
         if isinstance(log_record.log_record.body, str):

@@ -57,6 +57,13 @@ class Settings:
     watch: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     model_apis: list[dict[str, Any]] = field(default_factory=list)
     prices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    audit: Mapping[str, Any] = field(default_factory=dict)
+    """`dir`, `keep` in seconds, `pseudonymise_actor`, and `key`, where to find the key of the hash chain."""
+
+    signals: frozenset[str] = frozenset(SIGNALS)
+    """What is sent at all; `OTEL_<SIGNAL>_EXPORTER=none` switches off besides."""
+    instance_id: str | None = None
+    """`service.instance.id`; a random one by default."""
 
     def url(self, signal: str) -> str:
         """Return the URL `traces`, `logs` or `metrics` are sent to."""
@@ -69,6 +76,10 @@ class Settings:
             if name in self.log_components:
                 return self.log_components[name]
         return self.log_level
+
+
+current: Settings | None = None
+"""What this process reports by, once it is set up."""
 
 
 def disabled(environ: Mapping[str, str] = os.environ) -> bool:
@@ -84,6 +95,19 @@ def load(environ: Mapping[str, str] = os.environ) -> tuple[Settings, list[str]]:
         document = {**document, "redaction": _packaged().get("redaction")}  # left out is not switched off
     settings = _from_document(document, complaints)
     return _from_environment(settings, environ, complaints), complaints
+
+
+def read_levels(environ: Mapping[str, str] = os.environ) -> tuple[int, Mapping[str, int]]:
+    """Read the levels alone, from the file that `THEODORE_OTEL_CONFIG` names now: of everything, and of components.
+
+    Raises ValueError with one line for a person where they cannot be used as they stand there.
+    """
+    complaints: list[str] = []
+    pick = _Picker(_read(environ, complaints), complaints)
+    levels = pick.level("logging.level", Settings.log_level), pick.levels("logging.components")
+    if complaints:
+        raise ValueError("; ".join(complaint.partition("; using ")[0] for complaint in complaints))
+    return levels
 
 
 def _packaged() -> dict[str, Any]:
@@ -137,6 +161,7 @@ def _from_document(document: Mapping[str, Any], complaints: list[str]) -> Settin
         watch=pick("watch", dict, {}),
         model_apis=pick("model_apis", list, []),
         prices=pick("prices", dict, {}),
+        audit=pick("audit", dict, {}),
     )
 
 
@@ -171,8 +196,11 @@ class _Picker:
 
     def levels(self, path: str) -> dict[str, int]:
         """Read a mapping from component to level."""
-        names = self(path, dict, {})
-        return {name: _LEVELS[str(level).upper()] for name, level in names.items() if str(level).upper() in _LEVELS}
+        names = {name: str(level).upper() for name, level in self(path, dict, {}).items()}
+        for name, level in names.items():
+            if level not in _LEVELS:
+                self._complain(f"{path}.{name}", level, "logging.level")
+        return {name: _LEVELS[level] for name, level in names.items() if level in _LEVELS}
 
     def _find(self, path: str) -> Any:
         value: Any = self._document

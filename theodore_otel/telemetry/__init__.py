@@ -12,18 +12,24 @@ if TYPE_CHECKING:
     from theodore_otel.telemetry.config import MetricsConfig as MetricsConfig
     from theodore_otel.telemetry.config import ObservabilityConfig as ObservabilityConfig
     from theodore_otel.telemetry.config import TracingConfig as TracingConfig
+    from theodore_otel.telemetry.factory import LoggerFactory as LoggerFactory
     from theodore_otel.telemetry.levels import LogCategory as LogCategory
     from theodore_otel.telemetry.levels import LogLevel as LogLevel
+    from theodore_otel.telemetry.logger import TheodoreLogger as TheodoreLogger
+    from theodore_otel.telemetry.process import configure as configure
 
 PUBLIC: Final = {
     "AlertingConfig": "config",
     "IntegrationConfig": "config",
     "LogCategory": "levels",
     "LogLevel": "levels",
+    "LoggerFactory": "factory",
     "LoggingConfig": "config",
     "MetricsConfig": "config",
     "ObservabilityConfig": "config",
+    "TheodoreLogger": "logger",
     "TracingConfig": "config",
+    "configure": "process",
 }
 """Each public name, and the module it lives in."""
 

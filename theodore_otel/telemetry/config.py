@@ -62,7 +62,7 @@ class LoggingConfig:
         _texts(self, "sensitive_fields")
         _optional_texts(self, "log_file_path")
         _whole(self, "max_file_size_mb", 1)
-        _whole(self, "backup_count", 0)
+        _whole(self, "backup_count", 1)
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,7 @@ class TracingConfig:
         _optional_texts(self, "instance_id", "otlp_endpoint")
         _share(self, "sampling_rate")
         for name in ("otlp_endpoint", "jaeger_endpoint"):
-            if getattr(self, name) is not None:
-                _matches(self, name, _URL, "a URL such as http://127.0.0.1:4318")
+            _url(self, name)
         _freeze(self, "otlp_headers")
 
 
@@ -248,6 +247,13 @@ def _matches(owner: object, name: str, pattern: re.Pattern[str], expected: str) 
     value = getattr(owner, name)
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise _wrong(owner, name, expected, value)
+
+
+def _url(owner: object, name: str) -> None:
+    value = getattr(owner, name)
+    if value is not None and not _URL.fullmatch(value):
+        shown = "one with a password" if "@" in value else value
+        raise _wrong(owner, name, "a URL without credentials such as http://127.0.0.1:4318", shown)
 
 
 def _whole(owner: object, name: str, least: int, most: int | None = None) -> None:
