@@ -1,4 +1,4 @@
-"""Real servers: each worker reports every request as an instance of its own; output, reload and end stay as they are."""
+"""Real servers: each worker reports every request as an instance of its own; output and end stay as they are."""
 
 from __future__ import annotations
 

@@ -7,8 +7,10 @@ ends before threads are patched; the next record starts it again, as a greenlet.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
+from theodore_otel.instrument import logs
 from theodore_otel.instrument.lazy import when_imported
 from theodore_otel.instrument.pipeline import Pipeline
 
@@ -20,8 +22,10 @@ def follow(pipelines: Sequence[Pipeline]) -> None:
 
 def _on_event(event: Any, pipelines: Sequence[Pipeline]) -> None:
     happened = type(event).__name__, getattr(event, "module_name", None)
-    for pipeline in pipelines:
-        if happened == ("GeventWillPatchModuleEvent", "_thread"):
+    if happened == ("GeventWillPatchModuleEvent", "_thread"):
+        for pipeline in pipelines:
             pipeline.pause()
-        elif happened == ("GeventDidPatchModuleEvent", "threading"):
+    elif happened == ("GeventDidPatchModuleEvent", "threading"):
+        logs._busy = import_module("gevent.local").local()  # or a record of one greenlet would silence those of the others
+        for pipeline in pipelines:
             pipeline.resume()
