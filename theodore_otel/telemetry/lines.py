@@ -107,7 +107,7 @@ def _carried() -> Mapping[str, Any]:
     from theodore_otel.instrument import context
 
     found = get_all() or get_all(context.root())
-    return {key: redact.attribute("", value) for key, value in found.items() if key in context.KEYS}
+    return {key: redact.identity(str(value)) for key, value in found.items() if key in context.KEYS}
 
 
 def _span() -> dict[str, str]:

@@ -140,11 +140,11 @@ class TheodoreLogger:
             return
         fields: dict[str, Any] = {
             names.CATEGORY: str(LogCategory.PERFORMANCE),
-            names.PERFORMANCE_OPERATION: redact.text(operation),
-            names.PERFORMANCE_DURATION: redact.attribute("", duration_ms),
+            names.PERFORMANCE_OPERATION: redact.plain(operation),
+            names.PERFORMANCE_DURATION: redact.plain(duration_ms),
         }
         if limit is not None:
-            fields[names.PERFORMANCE_THRESHOLD] = redact.attribute("", limit)
+            fields[names.PERFORMANCE_THRESHOLD] = redact.plain(limit)
         took = f"{operation} took {duration_ms} ms" + (f", more than {limit:g} ms" if slow else "")
         self._write(_WARN if slow else _INFO, took, context, fields)
 
@@ -154,8 +154,8 @@ class TheodoreLogger:
         """
         fields: dict[str, Any] = {
             names.CATEGORY: str(LogCategory.BUSINESS),
-            names.BUSINESS_METRIC: redact.text(metric_name),
-            names.BUSINESS_UNIT: redact.text(unit),
+            names.BUSINESS_METRIC: redact.plain(metric_name),
+            names.BUSINESS_UNIT: redact.plain(unit),
         }
         if isinstance(value, int | float):
             fields[names.BUSINESS_VALUE] = float(value)
@@ -167,8 +167,9 @@ class TheodoreLogger:
 
     def with_context(self, **context: Any) -> TheodoreLogger:
         """Return a logger whose records carry this context besides."""
-        bound = self._bound.copy()
+        bound: dict[str, Any] = {}
         _take(bound, context)
+        bound = {**self._bound, **redact.record("", bound)[1]}
         other = object.__new__(type(self))
         other._component, other._category, other._logger = self._component, self._category, self._logger
         other._bound = bound
@@ -207,19 +208,19 @@ class TheodoreLogger:
         try:
             for key, value in (get_all() or get_all(process.root())).items():
                 if key in process.KEYS and key not in attributes:
-                    attributes[key] = redact.attribute("", value)
-            if fields:
-                attributes.update(fields)
+                    attributes[key] = redact.identity(str(value))
+            fresh = dict(fields) if fields else {}
             if context:
-                stack = _take(attributes, context)
-            message = redact.text(message)
+                stack = _take(fresh, context)
+            message, masked = redact.record(message, fresh)
+            attributes.update(masked)
         except Exception as error:  # noqa: BLE001 - the program goes on, and nothing unmasked leaves it
             message = f"a record that cannot be shown ({type(error).__name__})"
         return TelemetryRecord(self._logger.name, level, message, attributes, frame, stack)
 
 
 def _take(attributes: dict[str, Any], context: Mapping[str, Any]) -> str | None:
-    """Add context to attributes, masked; return the stack trace of an exception in it."""
+    """Add context to attributes, not masked yet; return the stack trace of an exception in it, which is."""
     stack = None
     for key, value in context.items():
         if key in ("error", "exc_info"):
@@ -233,7 +234,7 @@ def _take(attributes: dict[str, Any], context: Mapping[str, Any]) -> str | None:
                 continue
             if key == "exc_info":
                 continue
-        attributes[_KEYS.get(key, key)] = redact.attribute(key, value)
+        attributes[_KEYS.get(key, key)] = redact.plain(value)
     return stack
 
 

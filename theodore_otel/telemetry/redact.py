@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from datetime import date
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from theodore_otel.instrument.texts import shortened
@@ -15,13 +16,10 @@ if TYPE_CHECKING:
 
 _PLAIN: Final = (bool, int, float, type(None))
 _DEEPEST: Final = 16
-_MOST_REMEMBERED: Final = 4096
-_LONGEST_REMEMBERED: Final = 200
+_LONGEST_AS_IS: Final = 1024
 
 _lock = threading.Lock()
 _matcher: Matcher | None = None
-_clean: set[str] = set()
-"""Texts in which nothing is masked, as they were seen last: messages, ids and names come again and again."""
 
 
 def matcher() -> Matcher:
@@ -34,36 +32,51 @@ def use(redaction: Mapping[str, Any], words: Iterable[str] = ()) -> None:
     from theodore_otel.redaction.matcher import Matcher
 
     global _matcher
-    _clean.clear()
+    identity.cache_clear()
     _matcher = Matcher({**redaction, "keys": [*redaction.get("keys", ()), *map(word, words)]})
 
 
 def text(value: Any) -> str:
     """Return a value as a masked text that UTF-8 can encode; a very long one is cut."""
-    known: str = value if isinstance(value, str) else _described(value)
-    if known in _clean:
-        return known
-    if not known.isascii():
-        known = known.encode("utf-8", "replace").decode("utf-8")
-    masked = matcher().text(shortened(known))
-    if masked == known and len(known) <= _LONGEST_REMEMBERED:
-        if len(_clean) >= _MOST_REMEMBERED:
-            _clean.clear()
-        _clean.add(known)
-    return masked
+    return matcher().text(_text(value) if isinstance(value, str) else _text(_described(value)))
+
+
+@lru_cache(maxsize=4096)
+def identity(value: Any) -> str:
+    """Return `text` of what comes again and again: the ids of a request."""
+    return text(value)
 
 
 def attribute(key: str, value: Any) -> Any:
     """Return a value as it may stand under a key of a record: masked, of a type that JSON and OTLP know."""
-    rules = matcher()
-    if rules.key(key) and value is not None:
-        return rules.hidden(value)
+    return matcher().value(key, plain(value))
+
+
+def record(message: Any, values: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Return a message and what stands beside it masked; `values` have been made `plain`."""
+    return matcher().record(_text(message) if isinstance(message, str) else _text(_described(message)), values)
+
+
+def plain(value: Any, depth: int = _DEEPEST) -> Any:
+    """Return a copy made of texts, numbers, maps and lists only; everything else as a text. Nothing is masked yet."""
     kind = type(value)
     if kind is str:
-        return text(value)
-    if kind is bool or value is None:
+        return value if value.isascii() and len(value) <= _LONGEST_AS_IS else _text(value)
+    if kind in _PLAIN:
         return value
-    return rules.value("", _plain(value, _DEEPEST))
+    if isinstance(value, str):
+        return _text(str.__str__(value))
+    if isinstance(value, Enum):
+        return plain(value.value, depth)
+    if isinstance(value, bytes | bytearray):
+        return _text(value.decode("utf-8", "replace"))
+    if depth == 0:
+        return "..."
+    if isinstance(value, Mapping):
+        return {_text(_described(k)): plain(v, depth - 1) for k, v in list(value.items())}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item, depth - 1) for item in list(value)]
+    return value if isinstance(value, _PLAIN) else _text(_described(value))
 
 
 def _build() -> Matcher:
@@ -81,23 +94,8 @@ def word(word: str) -> str:
     return "".join(c if c.isalnum() else "_" for c in word.strip().lower()).strip("_")
 
 
-def _plain(value: Any, depth: int) -> Any:
-    """Return a copy made of texts, numbers, maps and lists only; everything else as a text."""
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, Enum):
-        return _plain(value.value, depth)
-    if isinstance(value, _PLAIN):
-        return value
-    if isinstance(value, bytes | bytearray):
-        return value.decode("utf-8", "replace")
-    if depth == 0:
-        return "..."
-    if isinstance(value, Mapping):
-        return {_described(k): _plain(v, depth - 1) for k, v in list(value.items())}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item, depth - 1) for item in list(value)]
-    return shortened(_described(value))
+def _text(value: str) -> str:
+    return shortened(value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8"))
 
 
 def _described(value: Any) -> str:
