@@ -26,6 +26,6 @@ def _on_event(event: Any, pipelines: Sequence[Pipeline]) -> None:
         for pipeline in pipelines:
             pipeline.pause()
     elif happened == ("GeventDidPatchModuleEvent", "threading"):
-        logs._busy = import_module("gevent.local").local()  # or a record of one greenlet would silence those of the others
+        logs._busy = import_module("gevent.local").local()  # or one greenlet would silence the others
         for pipeline in pipelines:
             pipeline.resume()
