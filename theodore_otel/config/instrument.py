@@ -8,7 +8,8 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, PlainValidator, field_validator, model_validator
 
 from theodore_otel.config.base import Secret, Section
-from theodore_otel.config.units import Duration
+from theodore_otel.config.presets import preset_names, unknown_preset
+from theodore_otel.config.units import Duration, Size
 
 _FUNCTION = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
 Route = Annotated[str, Field(pattern=r"^/[^?#\s]*$")]
@@ -182,6 +183,30 @@ class Audit(Section):
     keep: Duration = Field("30d", validate_default=True, description="Time delivered records stay in the journal.")
 
 
+class Spool(Section):
+    """Where telemetry waits that could not be delivered, masked, for the next run or `theodore-otel spool flush`."""
+
+    enabled: bool = Field(True, description="false drops what cannot be delivered when the process ends.")
+    size: Size = Field(
+        "256MiB", validate_default=True, description="What it may hold; the oldest goes first, audit records last."
+    )
+    dir: str | None = Field(None, min_length=1, description="Its folder; `spool` in THEODORE_OTEL_HOME when empty.")
+
+
+class Analytics(Section):
+    """Records of category user_activity: what the product is used for, one for each command or request."""
+
+    commands: bool = Field(False, description="true writes a record for each command.")
+    requests: bool = Field(False, description="true writes a record for each request that has a route.")
+    key: Secret | None = Field(
+        None,
+        description="Key of the hash that stands for a user, at least 16 characters; without it users are left out.",
+    )
+    features: dict[str, list[str]] = Field(
+        {}, description="Features by name, each with patterns of commands or routes, such as [research, /research*]."
+    )
+
+
 class Instrument(Section):
     """What `opentelemetry-instrument` does inside Theodore."""
 
@@ -203,10 +228,23 @@ class Instrument(Section):
     exit_budget: Duration = Field(
         "1s", validate_default=True, description="Time the last telemetry may take when the process ends."
     )
+    presets: list[str] = Field(
+        [], description="Pieces of this section for common libraries; `theodore-otel instrument presets` lists them."
+    )
     watch: Watch = Field(Watch(), description="Functions of the application that become spans.")
     model_apis: list[ModelApi] = Field(_MODEL_APIS, description="Model APIs recognised by their URL.")
     prices: dict[str, Price] = Field({}, description="Prices by model; they win over the price table that is built in.")
+    analytics: Analytics = Field(Analytics(), description="Records of how the product is used.")
     audit: Audit = Field(Audit(), description="The journal of audit records.")
+    spool: Spool = Field(Spool(), description="Where telemetry waits that could not be delivered.")
+
+    @field_validator("presets")
+    @classmethod
+    def _presets_exist(cls, presets: list[str]) -> list[str]:
+        for name in presets:
+            if name not in preset_names():
+                raise ValueError(unknown_preset(name))
+        return presets
 
     @model_validator(mode="before")
     @classmethod

@@ -73,6 +73,7 @@ class Setup:
             self._describe_resource,
             self._trace,
             self._log,
+            self._record_activity,
             self._measure,
             self._propagate,
             self._follow_services,
@@ -116,6 +117,12 @@ class Setup:
 
         structlog_events.prepare(self._settings.export_level)
         return {"logger_provider": provider}
+
+    def _record_activity(self) -> None:
+        from theodore_otel.instrument import analytics
+
+        if self._tracer_provider is not None and analytics.wanted(self._settings.analytics):
+            self._tracer_provider.add_span_processor(analytics.ActivityProcessor(self._settings.analytics))
 
     def _measure(self) -> None:
         if not exports("metrics"):

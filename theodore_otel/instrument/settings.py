@@ -57,6 +57,8 @@ class Settings:
     watch: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     model_apis: list[dict[str, Any]] = field(default_factory=list)
     prices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    analytics: Mapping[str, Any] = field(default_factory=dict)
+    """`commands`, `requests`, `features`, and `key`, where to find the key of the hash that stands for a user."""
     audit: Mapping[str, Any] = field(default_factory=dict)
     """`dir`, `keep` in seconds, `pseudonymise_actor`, and `key`, where to find the key of the hash chain."""
 
@@ -161,6 +163,7 @@ def _from_document(document: Mapping[str, Any], complaints: list[str]) -> Settin
         watch=pick("watch", dict, {}),
         model_apis=pick("model_apis", list, []),
         prices=pick("prices", dict, {}),
+        analytics=pick("analytics", dict, {}),
         audit=pick("audit", dict, {}),
     )
 

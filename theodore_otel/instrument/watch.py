@@ -84,11 +84,14 @@ class Installation:
     def _watch(self, kind: str, entry: Mapping[str, Any]) -> None:
         target = str(entry["function"])
         module_name, _, path = target.partition(":")
+        optional = bool(entry.get("optional"))
 
         def wrap(module: ModuleType) -> None:
-            self._guarded(f"cannot watch {target}", lambda: self._patcher.function(module, path, kind, entry))
+            self._guarded(
+                f"cannot watch {target}", lambda: self._patcher.function(module, path, kind, entry), optional=optional
+            )
 
-        for package, child in _steps(module_name):
+        for package, child in () if optional else _steps(module_name):
             _on_import(package, partial(self._look_for, child, target))
         _on_import(module_name, wrap)
 
@@ -103,11 +106,12 @@ class Installation:
     def _client(self, module: ModuleType) -> Callable[[], None]:
         return lambda: self._patcher.client(module.__name__)
 
-    def _guarded(self, what: str, action: Callable[[], None]) -> None:
+    def _guarded(self, what: str, action: Callable[[], None], *, optional: bool = False) -> None:
         try:
             action()
         except LookupError as error:
-            self._report(f"{what}: {error}")
+            if not optional:
+                self._report(f"{what}: {error}")
         except Exception as error:  # noqa: BLE001 - the application starts whatever the configuration says
             self._report(f"{what}: {type(error).__name__}: {error}")
 

@@ -27,12 +27,14 @@ def render_instrument(config: Config) -> str:
         "redaction": redaction_rules(config).settings(),
         "exit_budget": own.exit_budget.total_seconds(),
         "watch": _watch(own.watch),
+        "analytics": own.analytics.model_dump(exclude_none=True),
         "model_apis": [api.model_dump() for api in own.model_apis],
         "audit": {
             **own.audit.model_dump(exclude={"keep", "key"}),
             "key": own.audit.key.model_dump(exclude_none=True) if own.audit.key else None,
             "keep": own.audit.keep.total_seconds(),
         },
+        "spool": {"enabled": own.spool.enabled, "size": own.spool.size, "dir": own.spool.dir},
         "prices": {model: price.model_dump(exclude_none=True) for model, price in own.prices.items()},
     }
     return json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
