@@ -86,6 +86,10 @@ class Pipeline:
         if len(self._queue) >= self._limits.batch:
             self._wake.set()
 
+    def soon(self) -> None:
+        """Have what is queued sent now, without waiting for it."""
+        self._wake.set()
+
     def start(self) -> None:
         """Start the thread if it does not run yet; it then imports what sending needs while the program works."""
         if self._thread is not None or self._closing or self._paused:

@@ -147,13 +147,13 @@ class PipelineLogProcessor(LogRecordProcessor):
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Queue the record; one without a time of its own (structlog without TimeStamper) happened when it was seen."""
         if type(log_record) is WholeRecord:
-            self._pipeline.put(log_record)
+            self._queue(log_record)
             return
         if log_record.log_record.timestamp is None:
             log_record.log_record.timestamp = log_record.log_record.observed_timestamp
         if isinstance(log_record.log_record.body, str):
             log_record.log_record.body = _encodable(log_record.log_record.body)
-        self._pipeline.put(
+        self._queue(
             ReadableLogRecord(
                 log_record=log_record.log_record,
                 resource=log_record.resource or Resource({}),
@@ -161,6 +161,11 @@ class PipelineLogProcessor(LogRecordProcessor):
                 limits=log_record.limits,
             )
         )
+
+    def _queue(self, record: ReadableLogRecord | WholeRecord) -> None:
+        self._pipeline.put(record)
+        if record.log_record.severity_number is SeverityNumber.FATAL:  # somebody is to be told at once
+            self._pipeline.soon()
 
     def shutdown(self) -> None:
         """Nothing: the pipelines are closed together, by `ending`."""

@@ -36,6 +36,9 @@ _KEYS: Final = {
     "correlation_id": names.CORRELATION_ID,
 }
 """What these are called on a record."""
+counts_business = True
+"""Whether business metrics become metrics besides the log record."""
+
 _SEVERITIES: Final = {"low": _INFO, "medium": _WARN, "high": _ERROR, "critical": _CRITICAL}
 
 
@@ -157,7 +160,7 @@ class TheodoreLogger:
             names.BUSINESS_METRIC: redact.plain(metric_name),
             names.BUSINESS_UNIT: redact.plain(unit),
         }
-        if isinstance(value, int | float):
+        if counts_business and isinstance(value, int | float):
             fields[names.BUSINESS_VALUE] = float(value)
         self._write(_INFO, f"{metric_name}: {value} {unit}", context, fields, always=True)
 

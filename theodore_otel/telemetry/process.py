@@ -11,6 +11,7 @@ from typing import Any, Final
 from theodore_otel.instrument import settings as settings_module
 from theodore_otel.instrument.say import say
 from theodore_otel.instrument.settings import SIGNALS, Settings
+from theodore_otel.telemetry import logger
 from theodore_otel.telemetry.config import LoggingConfig, ObservabilityConfig, TracingConfig
 from theodore_otel.telemetry.factory import LoggerFactory
 from theodore_otel.telemetry.levels import LogLevel
@@ -37,6 +38,7 @@ def configure(config: ObservabilityConfig | None = None) -> None:
         elif not settings_module.disabled():
             _set_up(config)
     LoggerFactory.configure(config)
+    logger.counts_business = config.metrics.business_metrics_enabled
 
 
 def adjusted(settings: Settings, config: ObservabilityConfig, environ: Mapping[str, str] = os.environ) -> Settings:
