@@ -21,6 +21,7 @@ COMMANDS = {
     "config": "Explain the configuration and print its JSON Schema.",
     "collector": "Install, build, inspect and run the collector binary.",
     "stack": "Run the local stack in the background.",
+    "run": "Run a command that is observed.",
     "doctor": "Check that everything is in place, and say what to do.",
     "redact": "Say what is masked, and why.",
     "tenant": "Manage tenants' and services' credentials.",

@@ -15,10 +15,19 @@ from opentelemetry import propagate, trace
 
 from theodore_otel import __version__
 from theodore_otel.conventions import names
-from theodore_otel.instrument import children, context, forks, greenlets, lazy, propagators, redirects
+from theodore_otel.instrument import (
+    children,
+    context,
+    forks,
+    greenlets,
+    instrumentors,
+    lazy,
+    propagators,
+    redirects,
+    relatives,
+)
 from theodore_otel.instrument import settings as settings_module
 from theodore_otel.instrument.command import CommandSpan
-from theodore_otel.instrument.distro import TheodoreDistro
 from theodore_otel.instrument.encode import Encoder
 from theodore_otel.instrument.ending import Ending
 from theodore_otel.instrument.pipeline import Limits, Pipeline
@@ -39,11 +48,15 @@ class TheodoreConfigurator:
 
     def configure(self, **kwargs: Any) -> None:  # noqa: ARG002
         """Set up this process, unless another distro was loaded; `kwargs` (the wrapper's version) are not needed."""
-        if not TheodoreDistro.active and os.environ.get("OTEL_PYTHON_CONFIGURATOR") != "theodore":
-            return
-        attempt(children.keep_to_ourselves)
-        if not settings_module.disabled():
-            attempt(_set_up)
+        if instrumentors.ours or os.environ.get("OTEL_PYTHON_CONFIGURATOR") == "theodore":
+            configure()
+
+
+def configure() -> None:
+    """Set up this process, unless `OTEL_SDK_DISABLED` says not to."""
+    attempt(children.keep_to_ourselves)
+    if not settings_module.disabled():
+        attempt(_set_up)
 
 
 def _set_up() -> None:
@@ -77,6 +90,7 @@ class Setup:
             self._measure,
             self._propagate,
             self._follow_services,
+            relatives.follow,
             self._open_command_span,
             self._watch,
             self._arrange_ending,
