@@ -22,6 +22,7 @@ from theodore_otel.instrument import (
     greenlets,
     instrumentors,
     lazy,
+    levels_file,
     propagators,
     redirects,
     relatives,
@@ -59,11 +60,15 @@ def configure() -> None:
         attempt(_set_up)
 
 
+adjust: Callable[[Settings], Settings] = lambda settings: settings  # noqa: E731
+"""What `theodore_otel.configure` was given, as changes to the settings."""
+
+
 def _set_up() -> None:
     settings, complaints = settings_module.load()
     for complaint in complaints:
         say(complaint)
-    Setup(settings).run()
+    Setup(adjust(settings)).run()
 
 
 class Setup:
@@ -79,6 +84,7 @@ class Setup:
 
     def run(self) -> None:
         """Install every part; one that fails is told and left out."""
+        settings_module.current = self._settings
         self._ending = Ending(self._pipelines, self._settings.exit_budget)
         for verb in (
             forks.prepare,
@@ -104,12 +110,12 @@ class Setup:
         self._resource = resource(self._settings)
 
     def _trace(self) -> None:
-        if not exports("traces"):
+        if not self._exports("traces"):
             return
         self._tracer_provider = install_tracing(self._resource, self._pipeline("traces", self._encoder.traces))
 
     def _log(self) -> None:
-        if not exports("logs"):
+        if not self._exports("logs"):
             return
         from opentelemetry import _logs
         from opentelemetry.sdk._logs import LoggerProvider, LogRecordDroppedAttributesWarning
@@ -123,13 +129,15 @@ class Setup:
         provider.add_log_record_processor(PipelineLogProcessor(self._pipeline("logs", self._encoder.logs)))
         _logs.set_logger_provider(provider)
         give_way(_logs._internal, "logger", lambda _: None)  # records are exported to ours all the same
-        LogExport(provider, self._settings.export_level).install()
-        lazy.preparations["structlog"] = lambda: self._prepare_structlog(provider)
+        export = LogExport(provider, self._settings.export_level)
+        export.install()
+        levels_file.follow(export.follow_levels)
+        lazy.preparations["structlog"] = lambda: self._prepare_structlog(provider, export.level)
 
-    def _prepare_structlog(self, provider: LoggerProvider) -> dict[str, Any]:
+    def _prepare_structlog(self, provider: LoggerProvider, level_of: Callable[[str], int]) -> dict[str, Any]:
         from theodore_otel.instrument import structlog_events
 
-        structlog_events.prepare(self._settings.export_level)
+        structlog_events.prepare(level_of)
         return {"logger_provider": provider}
 
     def _record_activity(self) -> None:
@@ -139,7 +147,7 @@ class Setup:
             self._tracer_provider.add_span_processor(analytics.ActivityProcessor(self._settings.analytics))
 
     def _measure(self) -> None:
-        if not exports("metrics"):
+        if not self._exports("metrics"):
             return
         from opentelemetry import metrics
 
@@ -177,6 +185,9 @@ class Setup:
     def _arrange_ending(self) -> None:
         greenlets.follow([each for each in self._pipelines if isinstance(each, Pipeline)])
         self._ending.arrange()
+
+    def _exports(self, signal: str) -> bool:
+        return signal in self._settings.signals and exports(signal)
 
     def _pipeline(
         self,
@@ -221,7 +232,7 @@ def resource(settings: Settings) -> Resource:
         "telemetry.distro.version": __version__,
         names.SERVICE_NAME: settings.service_name,
         names.SERVICE_VERSION: settings.service_version,
-        names.SERVICE_INSTANCE_ID: str(uuid.uuid4()),
+        names.SERVICE_INSTANCE_ID: settings.instance_id or str(uuid.uuid4()),
         names.ENVIRONMENT: settings.environment,
         "host.name": os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", ""),
         "process.pid": os.getpid(),
