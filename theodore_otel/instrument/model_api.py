@@ -89,12 +89,15 @@ class ModelApis:
             except (KeyError, TypeError, re.error) as error:
                 report(f"cannot watch model API {entry!r}: {error}")
 
-    def begin(self, url: Any, body: Any) -> Exchange:
-        """Start the span of a request if it goes to a model; `body` is JSON as bytes, text or object."""
-        return self._begin(url, body) or Exchange()
+    def begin(self, url: Any, body: Any, *, read_later: bool = False) -> Exchange:
+        """Start the span of a request if it goes to a model; `body` is JSON as bytes, text or object.
+
+        `read_later`: the answer is not there yet when the client gives back its response.
+        """
+        return self._begin(url, body, read_later) or Exchange()
 
     @quietly
-    def _begin(self, url: Any, body: Any) -> ModelCall | None:
+    def _begin(self, url: Any, body: Any, read_later: bool) -> ModelCall | None:
         url = str(url)
         for api in self._apis:
             found = api.url.match(url)
@@ -106,7 +109,7 @@ class ModelApis:
             return None
         asked = _parse(body)
         model = asked.get("model") if isinstance(asked, dict) else None
-        return ModelCall(api, model or found.groupdict().get("model"), self.tools)
+        return ModelCall(api, model or found.groupdict().get("model"), self.tools, read_later)
 
 
 class Exchange:
@@ -130,7 +133,7 @@ class ModelCall(Exchange):
 
     recognised = True
 
-    def __init__(self, api: ModelApi, model: Any, tools: Tools) -> None:
+    def __init__(self, api: ModelApi, model: Any, tools: Tools, read_later: bool) -> None:
         """Start the span and make it current, until the scope is left; it stays open until the answer is read."""
         self._api = api
         self._tools = tools
@@ -139,6 +142,7 @@ class ModelCall(Exchange):
         self._research = researches.current()
         self._ended = False
         self._adopted = False
+        self._read_later = read_later
         tools.prices.warm(self._model)
         self._span = None if self._ledger is not None else self._take_span()
         self._token = context.attach(self._inner_context())
@@ -186,7 +190,8 @@ class ModelCall(Exchange):
         name = f"{self._api.operation} {self._model}" if self._model else self._api.operation
         active.change("ai", 1)
         outer = trace.get_current_span()
-        self._adopted = _is_http_span(outer)
+        # The span of an HTTP instrumentation ends with the response; an answer that is read later needs its own.
+        self._adopted = not self._read_later and _is_http_span(outer)
         if not self._adopted:
             return self._tools.tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
         outer.update_name(name)
