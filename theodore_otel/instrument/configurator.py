@@ -9,7 +9,7 @@ import os
 import uuid
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import propagate, trace
 
@@ -29,19 +29,23 @@ from theodore_otel.instrument import (
 )
 from theodore_otel.instrument import settings as settings_module
 from theodore_otel.instrument.command import CommandSpan
+from theodore_otel.instrument.courier import courier
 from theodore_otel.instrument.encode import Encoder
 from theodore_otel.instrument.ending import Ending
 from theodore_otel.instrument.pipeline import Limits, Pipeline
 from theodore_otel.instrument.providers import give_way, install_tracing
 from theodore_otel.instrument.say import say
 from theodore_otel.instrument.scrub import Scrubber
-from theodore_otel.instrument.sender import Sender, Tls
+from theodore_otel.instrument.sender import Sender, sender_of
 from theodore_otel.instrument.settings import Settings
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import LoggerProvider
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
+
+
+_OTLP: Final = ("otlp", "otlp_proto_http")
 
 
 class TheodoreConfigurator:
@@ -90,6 +94,7 @@ class Setup:
             forks.prepare,
             self._begin_context,
             self._describe_resource,
+            self._keep,
             self._trace,
             self._log,
             self._record_activity,
@@ -108,6 +113,10 @@ class Setup:
 
     def _describe_resource(self) -> None:
         self._resource = resource(self._settings)
+
+    def _keep(self) -> None:
+        sent = [s for s in settings_module.SIGNALS if s in self._settings.signals and _exporter(s) in _OTLP]
+        self._ending.courier = courier(self._settings, {signal: self._sender(signal) for signal in sent})
 
     def _trace(self) -> None:
         if not self._exports("traces"):
@@ -185,6 +194,8 @@ class Setup:
     def _arrange_ending(self) -> None:
         greenlets.follow([each for each in self._pipelines if isinstance(each, Pipeline)])
         self._ending.arrange()
+        if self._ending.courier is not None:
+            self._ending.courier.begin()
 
     def _exports(self, signal: str) -> bool:
         return signal in self._settings.signals and exports(signal)
@@ -196,17 +207,20 @@ class Setup:
         limits: Limits | None = None,
         collect: Callable[[], None] | None = None,
     ) -> Pipeline:
-        sender = Sender(
-            self._settings.url(signal), self._settings.headers.get(signal, {}), compress=_compresses(), tls=_tls()
-        )
+        sender = self._sender(signal)
 
         def prepare() -> None:
             self._encoder.prepare(signal)
             sender.prepare()
 
-        pipeline = Pipeline(signal, encode, sender, limits, prepare=prepare, collect=collect)
+        pipeline = Pipeline(
+            signal, encode, sender, limits, prepare=prepare, collect=collect, courier=self._ending.courier
+        )
         self._pipelines.append(pipeline)
         return pipeline
+
+    def _sender(self, signal: str) -> Sender:
+        return sender_of(self._settings, signal)
 
 
 def attempt(verb: Callable[[], None]) -> None:
@@ -242,23 +256,14 @@ def resource(settings: Settings) -> Resource:
 
 def exports(signal: str) -> bool:
     """Say whether a signal is sent: `OTEL_<SIGNAL>_EXPORTER` is unset or names otlp."""
-    wanted = os.environ.get(f"OTEL_{signal.upper()}_EXPORTER", "otlp").strip().lower()
-    if wanted not in ("otlp", "otlp_proto_http", "none"):
+    wanted = _exporter(signal)
+    if wanted not in (*_OTLP, "none"):
         say(f"OTEL_{signal.upper()}_EXPORTER={wanted} is not known here; expected otlp or none; {signal} stay off")
-    return wanted in ("otlp", "otlp_proto_http")
+    return wanted in _OTLP
 
 
-def _compresses() -> bool:
-    return os.environ.get("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip").strip().lower() != "none"
-
-
-def _tls() -> Tls:
-    read = os.environ.get
-    return Tls(
-        certificate=read("OTEL_EXPORTER_OTLP_CERTIFICATE"),
-        client_certificate=read("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),
-        client_key=read("OTEL_EXPORTER_OTLP_CLIENT_KEY"),
-    )
+def _exporter(signal: str) -> str:
+    return os.environ.get(f"OTEL_{signal.upper()}_EXPORTER", "otlp").strip().lower()
 
 
 def _seconds(variable: str, default: float) -> float:

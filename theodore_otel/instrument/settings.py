@@ -62,6 +62,8 @@ class Settings:
     audit: Mapping[str, Any] = field(default_factory=dict)
     """`dir`, `keep` in seconds, `pseudonymise_actor`, and `key`, where to find the key of the hash chain."""
 
+    spool: Mapping[str, Any] = field(default_factory=dict)
+    """`enabled`, `size` in bytes and `dir`: where what cannot be delivered waits."""
     signals: frozenset[str] = frozenset(SIGNALS)
     """What is sent at all; `OTEL_<SIGNAL>_EXPORTER=none` switches off besides."""
     instance_id: str | None = None
@@ -165,6 +167,7 @@ def _from_document(document: Mapping[str, Any], complaints: list[str]) -> Settin
         prices=pick("prices", dict, {}),
         analytics=pick("analytics", dict, {}),
         audit=pick("audit", dict, {}),
+        spool=pick("spool", dict, {}),
     )
 
 
