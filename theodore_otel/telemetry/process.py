@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import Any, Final
+from typing import Any
 
 from theodore_otel.instrument import settings as settings_module
 from theodore_otel.instrument.say import say
@@ -15,8 +15,6 @@ from theodore_otel.telemetry import logger
 from theodore_otel.telemetry.config import LoggingConfig, ObservabilityConfig, TracingConfig
 from theodore_otel.telemetry.factory import LoggerFactory
 from theodore_otel.telemetry.levels import LogLevel
-
-_CHOSEN: Final = {"OTEL_PYTHON_DISTRO": "theodore", "OTEL_PYTHON_CONFIGURATOR": "theodore"}
 
 _lock = threading.Lock()
 
@@ -66,22 +64,11 @@ def adjusted(settings: Settings, config: ObservabilityConfig, environ: Mapping[s
 
 
 def _set_up(config: ObservabilityConfig) -> None:
-    from opentelemetry.instrumentation.auto_instrumentation import initialize
-
-    from theodore_otel.instrument import configurator
+    from theodore_otel.instrument import configurator, startup
 
     _tell_what_is_the_collectors(config)
-    before = {name: os.environ.get(name) for name in _CHOSEN}
-    os.environ.update(_CHOSEN)
     configurator.adjust = lambda settings: adjusted(settings, config)
-    try:
-        initialize()
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    startup.start()
 
 
 def _tell_what_is_the_collectors(config: ObservabilityConfig) -> None:
