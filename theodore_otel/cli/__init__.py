@@ -23,6 +23,7 @@ COMMANDS = {
     "stack": "Run the local stack in the background.",
     "run": "Run a command that is observed.",
     "doctor": "Check that everything is in place, and say what to do.",
+    "audit": "Verify, export, report and deliver audit records.",
     "spool": "Look at, deliver or delete telemetry that waits on disk.",
     "redact": "Say what is masked, and why.",
     "tenant": "Manage tenants' and services' credentials.",

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
 
+    from theodore_otel.journal.audit_lazy import LazyDelivery
+
 
 _OTLP: Final = ("otlp", "otlp_proto_http")
 
@@ -83,7 +85,7 @@ class Setup:
         self._settings = settings
         self._scrubber = Scrubber(settings.redaction)
         self._encoder = Encoder(self._scrubber)
-        self._pipelines: list[Pipeline] = []
+        self._pipelines: list[Pipeline | LazyDelivery] = []
         self._tracer_provider: TracerProvider | None = None
 
     def run(self) -> None:
@@ -99,6 +101,7 @@ class Setup:
             self._log,
             self._record_activity,
             self._measure,
+            self._audit,
             self._propagate,
             self._follow_services,
             relatives.follow,
@@ -167,6 +170,13 @@ class Setup:
         pipeline = self._pipeline("metrics", self._encoder.metrics, Limits(delay=interval), provider.collect)
         metrics.set_meter_provider(provider)
         give_way(metrics._internal, "meter", lambda _: say("the application set a meter provider; metrics go there"))
+
+    def _audit(self) -> None:
+        if not self._exports("logs"):
+            return
+        from theodore_otel.journal import audit_lazy
+
+        self._pipelines.append(audit_lazy.deliver(self._settings, self._sender("logs")))
 
     def _propagate(self) -> None:
         guarded = propagators.build(self._settings)

@@ -28,6 +28,7 @@ from theodore_otel.instrument.say import say
 
 if TYPE_CHECKING:
     from theodore_otel.instrument.courier import Courier
+    from theodore_otel.journal.audit_lazy import LazyDelivery
 
 WORDS: Final = {
     "traces": ("span", "spans"),
@@ -40,7 +41,7 @@ WORDS: Final = {
 class Ending:
     """Closes every pipeline at once, within the budget."""
 
-    def __init__(self, pipelines: Sequence[Pipeline], budget: float) -> None:
+    def __init__(self, pipelines: Sequence[Pipeline | LazyDelivery], budget: float) -> None:
         """Remember the pipelines; `budget` is in seconds."""
         self._pipelines = pipelines
         self._budget = budget
@@ -134,7 +135,7 @@ def _keep_interrupted() -> None:
             exec("raise KeyboardInterrupt")  # noqa: S102
 
 
-def summary(pipelines: Sequence[Pipeline], courier: Courier | None = None) -> str:
+def summary(pipelines: Sequence[Pipeline | LazyDelivery], courier: Courier | None = None) -> str:
     """Say in one line what was not delivered, why, and what becomes of it; empty when all is well."""
     spooled = courier.kept if courier else Counter[str]()
     kept, lost = Counter(spooled), Counter[str]()
