@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+START = "instrument/bootstrap/sitecustomize.py"
 ROOT = Path(__file__).parents[2]
 
 
@@ -36,7 +37,7 @@ def test_the_wheel_carries_templates_manifest_and_lock(wheel):
 
 def test_the_wheel_is_typed_and_carries_its_data_files(wheel):
     names = set(wheel.namelist())
-    for wanted in ("py.typed", "config/profiles/local.yaml", "config/sample.yaml", "conventions/metrics.yaml"):
+    for wanted in ("py.typed", "config/profiles/local.yaml", "config/sample.yaml", "conventions/metrics.yaml", START):
         assert f"theodore_otel/{wanted}" in names
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, PackageNotFoundError, version
 from typing import Any, Final
 
@@ -30,9 +31,9 @@ def set_defaults() -> None:
         os.environ.setdefault(name, value)
 
 
-def excluded(name: str) -> bool:
+def excluded(name: str, environ: Mapping[str, str] = os.environ) -> bool:
     """Say whether the user or we leave an instrumentor out, by the name of its entry point."""
-    names = {part.strip() for part in os.environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")}
+    names = {part.strip() for part in environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")}
     return name in lazy.LEFT_OUT or name in names or "*" in names
 
 
@@ -40,7 +41,7 @@ def load_with_its_library(entry_point: EntryPoint, **kwargs: Any) -> None:
     """Have an instrumentor loaded when its library is imported; `kwargs` go to its `instrument` method."""
 
     def load(_module: Any) -> None:
-        if _instruments_itself(entry_point.name):
+        if instruments_itself(entry_point.name):
             return
         prepared = lazy.preparations.get(entry_point.name, dict)()
         entry_point.load()().instrument(**kwargs, **prepared)
@@ -49,8 +50,11 @@ def load_with_its_library(entry_point: EntryPoint, **kwargs: Any) -> None:
     lazy.when_imported(lazy.library_of(entry_point.name), load)
 
 
-def _instruments_itself(name: str) -> bool:
-    """FastAPI brings its own telemetry from 0.142 on; contrib's would add old names and two more spans a request."""
+def instruments_itself(name: str) -> bool:
+    """Say whether a library needs no instrumentor.
+
+    FastAPI brings its own telemetry from 0.142 on; contrib's would add old names and two more spans a request.
+    """
     if name not in ("fastapi", "starlette"):
         return False
     try:
