@@ -57,6 +57,14 @@ class Outcome(Section):
 _Rule = Annotated[Outcome, BeforeValidator(_rule, json_schema_input_type=str | list[str] | Outcome)]
 
 
+class WatchedAudit(Section):
+    """The audit record that each call of a watched function makes."""
+
+    action: Value | None = Field(None, description="Constant or path; the function's name by default.")
+    resource: Value | None = Field(None, description="To what: a constant or a path, such as arg.company_id.")
+    user: Value | None = Field(None, description="Who does it; the user of the request or command by default.")
+
+
 class _Watched(Section):
     function: str = Field(
         pattern=_FUNCTION,
@@ -76,6 +84,7 @@ class _Watched(Section):
         {}, description="Only calls whose paths lead to these values, such as {arg.kind: [page, site]}."
     )
     optional: bool = Field(False, description="true: nothing is told when the function does not exist.")
+    audit: WatchedAudit | None = Field(None, description="Write an audit record of each call, with how it ended.")
 
 
 class WatchedResearch(_Watched):

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 from opentelemetry import trace
 
-from theodore_otel.instrument import aliases
+from theodore_otel.instrument import aliases, audited
 from theodore_otel.instrument.cost import Prices
 from theodore_otel.instrument.kinds import KINDS
 from theodore_otel.instrument.model_api import ModelApis
-from theodore_otel.instrument.operation import Tools, Watched
+from theodore_otel.instrument.operation import Tools
 from theodore_otel.instrument.readers import Parameters
 from theodore_otel.instrument.scrub import Scrubber
 from theodore_otel.instrument.texts import Redact
@@ -55,7 +55,7 @@ class Patcher:
         if not inspect.isroutine(function):
             raise LookupError(f"{path} in module {module.__name__} is a {type(original).__name__}, not a function")
         bound = inspect.isclass(parent) and not isinstance(original, staticmethod)
-        watched = Watched(KINDS[kind], entry, name, Parameters.of(function, bound=bound), self._tools)
+        watched = audited.watched(KINDS[kind], entry, name, Parameters.of(function, bound=bound), self._tools)
         wrapped = wrapt.FunctionWrapper(original, wrapper(watched, runs))
         wrapt.apply_patch(parent, attribute, wrapped)
         if parent is module:
