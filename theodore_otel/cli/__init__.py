@@ -22,6 +22,7 @@ COMMANDS = {
     "collector": "Install, build, inspect and run the collector binary.",
     "stack": "Run the local stack in the background.",
     "run": "Run a command that is observed.",
+    "instrument": "Find functions worth watching, and list the presets.",
     "doctor": "Check that everything is in place, and say what to do.",
     "audit": "Verify, export, report and deliver audit records.",
     "spool": "Look at, deliver or delete telemetry that waits on disk.",
