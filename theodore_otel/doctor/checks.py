@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
-from theodore_otel.doctor import access, collector, instrumentation, theodore, watched, watched
+from theodore_otel.doctor import access, collector, instrumentation, theodore, watched
 from theodore_otel.doctor.finding import Finding, Setup, failed
 from theodore_otel.errors import TheodoreOtelError
 
