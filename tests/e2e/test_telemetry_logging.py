@@ -160,6 +160,24 @@ print(record.log_record.body, dict(record.log_record.attributes))
     assert "'pages': 3, 'password': '[REDACTED]'" in done.out.decode()
 
 
+def test_what_a_filter_of_the_program_adds_is_masked_before_it_is_sent(tmp_path):
+    script = """
+import logging
+from theodore_otel import TheodoreLogger
+def rewrite(record):
+    record.msg = record.msg + " card 4111111111111111"
+    record.added = "sk-ant-abcdefghijklmnopqrstuvwxyz012345"
+    return True
+logging.getLogger("theodore.scraper").addFilter(rewrite)
+TheodoreLogger("scraper").warn("page", pages=3)
+"""
+    with receiving() as receiver:
+        run_program(script, receiver.url, tmp_path, instrumented=True)
+        assert receiver.bodies() == ["page card [REDACTED]"]
+        found = attributes(receiver.logs()[0])
+        assert (found["pages"], found["added"], found[names.COMPONENT]) == (3, "[REDACTED]", "scraper")
+
+
 def test_levels_change_while_the_program_runs(tmp_path):
     settings = tmp_path / "instrument.json"
 

@@ -146,10 +146,10 @@ class LogExport:
         _busy.now = True
         try:
             attributes = getattr(record, "theodore_attributes", None)
-            if attributes is None:
+            if attributes is not None and record.msg is record.theodore_message:  # type: ignore[attr-defined]
+                self._emit(record, attributes)  # a TelemetryRecord that no filter changed: nothing is to be translated
+            else:
                 self._load().emit(record)
-            else:  # a TelemetryRecord: there is nothing to translate
-                self._emit(record, attributes)
         except Exception:  # noqa: BLE001, S110 - a message that cannot be formatted is logging's to report, not ours
             pass
         finally:

@@ -19,6 +19,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import Span as ApiSpan
 
+from theodore_otel.conventions import names
 from theodore_otel.instrument import context, entry
 from theodore_otel.instrument.pipeline import Pipeline
 
@@ -26,7 +27,7 @@ _SEVERITY_NUMBERS: Final = {number.value: number for number in SeverityNumber}
 
 
 class WholeRecord(ReadWriteLogRecord):
-    """A log record that has its baggage and needs no check: TheodoreLogger made it so."""
+    """A log record that has its baggage, and is masked and checked already: TheodoreLogger made it so."""
 
 
 def whole_record(
@@ -135,6 +136,11 @@ def _under(resource: Resource, span: ReadableSpan) -> ReadableSpan:
 def _encodable(text: str) -> str:
     """Return a text without halves of surrogate pairs, as `surrogateescape` makes of bytes that are no UTF-8."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def audits(record: ReadableLogRecord) -> bool:
+    """Say whether a queued record is of category audit: where records must go, it goes last."""
+    return (record.log_record.attributes or {}).get(names.CATEGORY) == "audit"
 
 
 class PipelineLogProcessor(LogRecordProcessor):

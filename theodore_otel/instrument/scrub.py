@@ -48,11 +48,11 @@ class Scrubber:
                 for span in scope.spans:
                     self._span(span)
 
-    def logs(self, request: Any) -> None:
-        """Scrub an ExportLogsServiceRequest in place."""
+    def logs(self, request: Any, *, records: bool = True) -> None:
+        """Scrub an ExportLogsServiceRequest in place; without `records` what they stand under only."""
         for resource in request.resource_logs:
             self._attributes(resource.resource.attributes)
-            for scope in resource.scope_logs:
+            for scope in resource.scope_logs if records else ():
                 for record in scope.log_records:
                     self._value(record.body)
                     self._attributes(record.attributes)

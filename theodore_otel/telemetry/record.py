@@ -12,12 +12,12 @@ _OWN: Final = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) |
 
 
 class TelemetryRecord(logging.LogRecord):
-    """A record whose `theodore_attributes` are masked already, and of types that JSON and OTLP know.
+    """A record whose `theodore_message` and `theodore_attributes` are masked already, and of types that OTLP knows.
 
     They are attributes of the record too, as `extra` makes them, unless one has the name of a field of its own.
     """
 
-    __slots__ = ("theodore_attributes",)
+    __slots__ = ("theodore_attributes", "theodore_message")
 
     def __init__(
         self, name: str, level: int, message: str, attributes: dict[str, Any], frame: FrameType, stack: str | None
@@ -26,6 +26,7 @@ class TelemetryRecord(logging.LogRecord):
         code = frame.f_code
         super().__init__(name, level, code.co_filename, frame.f_lineno, message, None, None, code.co_name)
         self.theodore_attributes = attributes
+        self.theodore_message = message
         self.exc_text = stack
         if _OWN.isdisjoint(attributes):
             self.__dict__.update(attributes)
