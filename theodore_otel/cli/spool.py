@@ -13,6 +13,7 @@ import click
 
 from theodore_otel.cli._io import format_option, note, print_json, print_table
 from theodore_otel.errors import CheckFailedError, DownError, InputError
+from theodore_otel.instrument.ending import counted
 
 if TYPE_CHECKING:
     from theodore_otel.instrument.courier import Report
@@ -73,7 +74,7 @@ def flush() -> None:
     report = _deliver(spool, senders, sum(each.credential in own for each in entries))
     for line in _told(report):
         note(line)
-    click.echo(f"delivered: {_counted(report.delivered) or 'nothing'}")
+    click.echo(f"delivered: {counted(report.delivered) or 'nothing'}")
     _judge(report, spool, own)
 
 
@@ -93,11 +94,11 @@ def clear(credential: str | None, yes: bool) -> None:
     if not entries:
         note(f"nothing waits in {spool.folder()}")
         return
-    counts = _counted(_sum(entries))
+    counts = counted(_sum(entries))
     if not yes:
         click.confirm(f"Delete {counts} in {spool.folder()}? They were never delivered.", abort=True, err=True)
     gone = [each for each in entries if remove(each)]
-    click.echo(f"deleted: {_counted(_sum(gone)) or 'nothing'}")
+    click.echo(f"deleted: {counted(_sum(gone)) or 'nothing'}")
 
 
 def _opened() -> tuple[Settings, Spool]:
@@ -178,16 +179,16 @@ def _when_free(report: Report, go: Callable[[], None]) -> None:
 def _told(report: Report) -> list[str]:
     lines = []
     if report.old.total():
-        lines.append(f"deleted: {_counted(report.old)}, too old for a backend")
+        lines.append(f"deleted: {counted(report.old)}, too old for a backend")
     if report.refused.total():
-        lines.append(f"deleted: {_counted(report.refused)}, refused for good ({report.refusal})")
+        lines.append(f"deleted: {counted(report.refused)}, refused for good ({report.refusal})")
     if report.damaged:
         lines.append(f"set aside: {report.damaged} damaged {'file' if report.damaged == 1 else 'files'}")
     return lines
 
 
 def _judge(report: Report, spool: Spool, own: set[str]) -> None:
-    left = _counted(_sum([each for each in _entries(spool) if each.credential in own and not each.damaged]))
+    left = counted(_sum([each for each in _entries(spool) if each.credential in own and not each.damaged]))
     if report.stopped is not None:
         error = DownError if report.stopped.retry else CheckFailedError
         raise error(f"kept: {left or 'nothing'} ({report.stopped.reason})")
@@ -202,9 +203,3 @@ def _sum(entries: Sequence[Entry]) -> Counter[str]:
     for entry in entries:
         counts[entry.signal] += entry.count
     return counts
-
-
-def _counted(counts: Counter[str]) -> str:
-    from theodore_otel.instrument.ending import WORDS
-
-    return ", ".join(f"{count} {WORDS[signal][count > 1]}" for signal, count in counts.items() if count)

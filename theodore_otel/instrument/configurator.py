@@ -133,12 +133,13 @@ class Setup:
         from opentelemetry.sdk._logs import LoggerProvider, LogRecordDroppedAttributesWarning
 
         from theodore_otel.instrument.logs import LogExport
-        from theodore_otel.instrument.processors import PipelineLogProcessor, RootedBaggageLogProcessor
+        from theodore_otel.instrument.processors import PipelineLogProcessor, RootedBaggageLogProcessor, audits
 
         warnings.filterwarnings("ignore", category=LogRecordDroppedAttributesWarning)  # it would show on the console
         provider = LoggerProvider(self._resource, shutdown_on_exit=False)
         provider.add_log_record_processor(RootedBaggageLogProcessor(context.carried))
-        provider.add_log_record_processor(PipelineLogProcessor(self._pipeline("logs", self._encoder.logs)))
+        pipeline = self._pipeline("logs", self._encoder.logs, audits=audits)
+        provider.add_log_record_processor(PipelineLogProcessor(pipeline))
         _logs.set_logger_provider(provider)
         give_way(_logs._internal, "logger", lambda _: None)  # records are exported to ours all the same
         export = LogExport(provider, self._settings.export_level)
@@ -216,6 +217,7 @@ class Setup:
         encode: Callable[[Any], tuple[bytes, int]],
         limits: Limits | None = None,
         collect: Callable[[], None] | None = None,
+        audits: Callable[[Any], bool] | None = None,
     ) -> Pipeline:
         sender = self._sender(signal)
 
@@ -224,7 +226,14 @@ class Setup:
             sender.prepare()
 
         pipeline = Pipeline(
-            signal, encode, sender, limits, prepare=prepare, collect=collect, courier=self._ending.courier
+            signal,
+            encode,
+            sender,
+            limits,
+            prepare=prepare,
+            collect=collect,
+            courier=self._ending.courier,
+            audits=audits,
         )
         self._pipelines.append(pipeline)
         return pipeline

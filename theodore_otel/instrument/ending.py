@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from theodore_otel.instrument.courier import Courier
     from theodore_otel.journal.audit_lazy import LazyDelivery
 
-WORDS: Final = {
+_WORDS: Final = {
     "traces": ("span", "spans"),
     "logs": ("log record", "log records"),
     "metrics": ("metric", "metrics"),
@@ -149,7 +149,7 @@ def summary(pipelines: Sequence[Pipeline | LazyDelivery], courier: Courier | Non
             targets.append(_base(pipeline.sender.url))
     parts = []
     if targets:
-        counts = ", ".join(filter(None, (_counted(kept, "kept: "), _counted(lost, "lost: " if kept.total() else ""))))
+        counts = ", ".join(filter(None, (counted(kept, "kept: "), counted(lost, "lost: " if kept.total() else ""))))
         parts.append(f"not delivered to {' and '.join(_unique(targets))}: {counts} ({'; '.join(_unique(reasons))})")
     if kept.total():
         flush = ", as does `theodore-otel spool flush`" if spooled.total() else ""
@@ -165,7 +165,7 @@ def notes(courier: Courier) -> list[str]:
         "of earlier runs, deleted as too old for a backend: ": report.old,
         f"of earlier runs, refused for good ({report.refusal}): ": report.refused,
     }
-    parts = [_counted(counts, text) for text, counts in told.items() if counts.total()]
+    parts = [counted(counts, text) for text, counts in told.items() if counts.total()]
     if report.damaged:
         parts.append(f"of earlier runs, damaged and set aside: {report.damaged} file{'s' * (report.damaged > 1)}")
     if courier.trouble:
@@ -173,8 +173,9 @@ def notes(courier: Courier) -> list[str]:
     return parts
 
 
-def _counted(counts: Counter[str], before: str) -> str:
-    words = [f"{count} {WORDS[signal][count > 1]}" for signal, count in counts.items() if count]
+def counted(counts: Mapping[str, int], before: str = "") -> str:
+    """Return counts by signal in words, after `before`; empty when there are none."""
+    words = [f"{count} {_WORDS[signal][count > 1]}" for signal in _WORDS if (count := counts.get(signal, 0))]
     return before + ", ".join(words) if words else ""
 
 

@@ -56,9 +56,11 @@ class Pipeline:
         prepare: Callable[[], None] = lambda: None,
         collect: Callable[[], None] | None = None,
         courier: Courier | None = None,
+        audits: Callable[[Any], bool] | None = None,
     ) -> None:
         """`encode` gives bytes and the number of records; `prepare` imports what it needs, in the thread, as soon as
-        that runs; `collect` is called before each round (metrics); `courier` keeps what cannot be delivered.
+        that runs; `collect` is called before each round (metrics); `courier` keeps what cannot be delivered,
+        longest the records that `audits` says yes to.
         """
         self.signal = signal
         self.sender = sender
@@ -66,6 +68,7 @@ class Pipeline:
         self._prepare = prepare
         self._collect = collect
         self._courier = courier
+        self._audits = audits
         self._limits = limits or Limits()
         self._thread: threading.Thread | None = None
         self._rounds = 0
@@ -231,7 +234,8 @@ class Pipeline:
     def _add(self, batch: list[Any]) -> None:
         body, count = self._encode(batch)
         if count:
-            self._backlog.append(Item(self.signal, body, count))
+            audit = self._audits is not None and any(map(self._audits, batch))
+            self._backlog.append(Item(self.signal, body, count, audit=audit))
 
     def _add_one_by_one(self, batch: list[Any]) -> None:
         for record in batch:

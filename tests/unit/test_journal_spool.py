@@ -250,11 +250,11 @@ def test_many_who_deliver_at_once_deliver_once(spool):
         assert sum(report.delivered.total() for report in reports) == 60
 
 
-def pipeline(url: str, courier: Courier | None, limits: Limits | None = None) -> Pipeline:
+def pipeline(url: str, courier: Courier | None, limits: Limits | None = None, audits=None) -> Pipeline:
     def encode(records):
         return logs(*records), len(records)
 
-    return Pipeline("logs", encode, Sender(f"{url}/v1/logs", {}), limits, courier=courier)
+    return Pipeline("logs", encode, Sender(f"{url}/v1/logs", {}), limits, courier=courier, audits=audits)
 
 
 def end(*pipelines: Pipeline) -> None:
@@ -332,6 +332,14 @@ def test_the_queue_is_emptied_while_a_request_hangs(spool):
         end(running)
         assert courier.kept["logs"] + running.lost()[0] == 2001
         assert running.lost()[0] == 0
+
+
+def test_what_holds_audit_records_is_marked_so(spool):
+    url = "http://127.0.0.1:9"
+    ended = pipeline(url, Courier(spool, senders(url)), audits=lambda record: record == "audit")
+    ended.put("audit")
+    end(ended)
+    assert [entry.audit for entry in spool.entries()] == [True]
 
 
 def test_what_earlier_runs_left_is_delivered_in_the_background(spool):
