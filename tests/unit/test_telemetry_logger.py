@@ -125,6 +125,11 @@ class Bad:
         raise OSError("no text")
 
 
+class BadMap(dict):
+    def items(self):
+        raise OSError("no items")
+
+
 class BadError(Exception):
     def __str__(self) -> str:
         raise OSError("no text")
@@ -142,11 +147,28 @@ class BadError(Exception):
         {"message_": None, "name": "n", "level": 4, "args": (1,), "exc_info": "x"},
         {"value": b"\xff\x00"},
         {"": 1},
+        {"value": 2**64},
     ],
 )
 def test_nothing_that_is_given_makes_a_call_fail(log, caplog, given):
     log.info("kept %s {} %d", **given)
     assert caplog.records[-1].getMessage() == "kept %s {} %d"
+
+
+def test_no_kind_of_call_fails_because_of_what_it_is_given(log, caplog):
+    for given in (Bad(), BadMap(), BadError(), None, 10**400, float("nan"), "x" * 100_000, b"x"):
+        log.performance(given, given, threshold_ms=given)
+        log.business_metric(given, given, given)
+        log.security(given, severity=given, x=given)
+        log.error(given, error=given)
+        log.with_context(x=given).with_correlation_id(given).info(given)
+    assert len(caplog.records) == 40
+
+
+def test_a_record_survives_a_queue_between_processes(log, caplog):
+    log.info("page", pages=3)
+    sent = pickle.loads(pickle.dumps(caplog.records[-1]))
+    assert (sent.getMessage(), sent.pages, sent.theodore_attributes["pages"]) == ("page", 3, 3)
 
 
 def test_what_holds_itself_ends_somewhere(log, caplog):

@@ -12,6 +12,8 @@ import sys
 import time
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.context import Context
 
 from theodore_otel import LogCategory, LoggerFactory, LoggingConfig, ObservabilityConfig, TracingConfig
 from theodore_otel.conventions import names
@@ -254,6 +256,18 @@ def test_an_ignored_sighup_stays_ignored(settings, stderr, sighup):
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     LoggerFactory.configure()
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+def test_configuring_within_a_span_leaves_the_span_current(stderr):
+    span = trace.NonRecordingSpan(trace.SpanContext(1, 2, is_remote=False))
+    context._root = Context()
+    with trace.use_span(span):
+        LoggerFactory.configure()
+        assert trace.get_current_span() is span
+        LoggerFactory.get_logger("a").info("inside")
+    (line,) = lines(stderr)
+    assert (line["trace_id"], line["span_id"]) == (f"{1:032x}", f"{2:016x}")
+    assert line[names.CORRELATION_ID]
 
 
 def test_what_is_no_configuration_is_refused():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import ClassVar
 
 from opentelemetry import baggage
+from opentelemetry.context import attach, get_current
 
 from theodore_otel.conventions import names
 from theodore_otel.instrument import context, levels_file
@@ -61,6 +63,15 @@ class LoggerFactory:
                 shown.active = None
 
 
+@contextmanager
+def context_kept() -> Iterator[None]:
+    """Leave the context as it is, where the caller has one: a span may be open in it."""
+    present = get_current()
+    yield
+    if present:
+        attach(present)
+
+
 def _configure(config: LoggingConfig, environment: str | None) -> None:
     settings = settings_module.current
     if settings is None:
@@ -70,7 +81,8 @@ def _configure(config: LoggingConfig, environment: str | None) -> None:
     default = settings_module.Settings.environment
     redact.use(settings.redaction, config.sensitive_fields)
     if baggage.get_baggage(names.CORRELATION_ID, context.root()) is None:
-        context.start()
+        with context_kept():
+            context.start()
     output.install(config, settings.environment if environment in (None, default) else str(environment))
     if shown.active is not None:
         levels_file.leave(shown.active.follow)

@@ -135,34 +135,35 @@ class TheodoreLogger:
         The threshold is that of the type named in `operation` (30 s for ai, 60 s scraping, 5 s storage, 120 s
         research), or `threshold_ms=`.
         """
-        limit = context.pop("threshold_ms", None)
-        seconds = None if limit is not None else threshold(str(operation))
-        limit = seconds * 1000 if seconds is not None else limit
-        slow = _above(duration_ms, limit)
-        if not is_wanted(self._logger, _WARN if slow else _INFO):
+        operation, took = redact.plain(operation), redact.plain(duration_ms)
+        limit = _threshold(operation, redact.plain(context.pop("threshold_ms", None)))
+        slow = isinstance(took, int | float) and limit is not None and took > limit
+        level = _WARN if slow else _INFO
+        if not is_wanted(self._logger, level):
             return
-        fields: dict[str, Any] = {
+        fields = {
             names.CATEGORY: str(LogCategory.PERFORMANCE),
-            names.PERFORMANCE_OPERATION: redact.plain(operation),
-            names.PERFORMANCE_DURATION: redact.plain(duration_ms),
+            names.PERFORMANCE_OPERATION: operation,
+            names.PERFORMANCE_DURATION: took,
         }
         if limit is not None:
-            fields[names.PERFORMANCE_THRESHOLD] = redact.plain(limit)
-        took = f"{operation} took {duration_ms} ms" + (f", more than {limit:g} ms" if slow else "")
-        self._write(_WARN if slow else _INFO, took, context, fields)
+            fields[names.PERFORMANCE_THRESHOLD] = limit
+        above = f", more than {limit:g} ms" if slow else ""
+        self._write(level, f"{operation} took {took} ms{above}", context, fields)
 
     def business_metric(self, metric_name: str, value: float, unit: str = "count", **context: Any) -> None:
         """Record a number that the business looks at: a log record, and in the collector the metric
         `theodore.business.value` with the labels `metric` and `unit`. Sent whatever the level.
         """
-        fields: dict[str, Any] = {
+        name, number, unit = redact.plain(metric_name), redact.plain(value), redact.plain(unit)
+        fields = {
             names.CATEGORY: str(LogCategory.BUSINESS),
-            names.BUSINESS_METRIC: redact.plain(metric_name),
-            names.BUSINESS_UNIT: redact.plain(unit),
+            names.BUSINESS_METRIC: name,
+            names.BUSINESS_UNIT: unit,
         }
-        if counts_business and isinstance(value, int | float):
-            fields[names.BUSINESS_VALUE] = float(value)
-        self._write(_INFO, f"{metric_name}: {value} {unit}", context, fields, always=True)
+        if counts_business and isinstance(number, int | float):
+            fields[names.BUSINESS_VALUE] = float(number)
+        self._write(_INFO, f"{name}: {number} {unit}", context, fields, always=True)
 
     def with_correlation_id(self, correlation_id: str) -> TheodoreLogger:
         """Return a logger whose records carry this correlation id."""
@@ -241,11 +242,12 @@ def _take(attributes: dict[str, Any], context: Mapping[str, Any]) -> str | None:
     return stack
 
 
-def _above(duration: Any, limit: Any) -> bool:
-    try:
-        return limit is not None and bool(duration > limit)
-    except TypeError:
-        return False
+def _threshold(operation: Any, given: Any) -> float | None:
+    """Return the milliseconds above which an operation is slow."""
+    if isinstance(given, int | float):
+        return float(given)
+    seconds = threshold(operation) if isinstance(operation, str) else None
+    return seconds * 1000 if seconds is not None else None
 
 
 def _restored(

@@ -13,7 +13,7 @@ from theodore_otel.instrument.say import say
 from theodore_otel.instrument.settings import SIGNALS, Settings
 from theodore_otel.telemetry import logger
 from theodore_otel.telemetry.config import LoggingConfig, ObservabilityConfig, TracingConfig
-from theodore_otel.telemetry.factory import LoggerFactory
+from theodore_otel.telemetry.factory import LoggerFactory, context_kept
 from theodore_otel.telemetry.levels import LogLevel
 
 _lock = threading.Lock()
@@ -68,7 +68,8 @@ def _set_up(config: ObservabilityConfig) -> None:
 
     _tell_what_is_the_collectors(config)
     configurator.adjust = lambda settings: adjusted(settings, config)
-    startup.start()
+    with context_kept():
+        startup.start()
 
 
 def _tell_what_is_the_collectors(config: ObservabilityConfig) -> None:

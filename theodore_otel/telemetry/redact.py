@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping
 from datetime import date
 from enum import Enum
@@ -14,11 +13,11 @@ from theodore_otel.instrument.texts import shortened
 if TYPE_CHECKING:
     from theodore_otel.redaction.matcher import Matcher
 
-_PLAIN: Final = (bool, int, float, type(None))
+_PLAIN: Final = (bool, float, type(None))
+_LARGEST: Final = 2**63  # of what OTLP can carry
 _DEEPEST: Final = 16
 _LONGEST_AS_IS: Final = 1024
 
-_lock = threading.Lock()
 _matcher: Matcher | None = None
 
 
@@ -62,29 +61,36 @@ def plain(value: Any, depth: int = _DEEPEST) -> Any:
     kind = type(value)
     if kind is str:
         return value if value.isascii() and len(value) <= _LONGEST_AS_IS else _text(value)
+    if kind is int:
+        return value if -_LARGEST <= value < _LARGEST else _described(value)
     if kind in _PLAIN:
         return value
     if isinstance(value, str):
         return _text(str.__str__(value))
+    if isinstance(value, int | float):
+        return plain(int(value) if isinstance(value, int) else float(value), depth)
     if isinstance(value, Enum):
         return plain(value.value, depth)
     if isinstance(value, bytes | bytearray):
         return _text(value.decode("utf-8", "replace"))
-    if depth == 0:
-        return "..."
-    if isinstance(value, Mapping):
-        return {_text(_described(k)): plain(v, depth - 1) for k, v in list(value.items())}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item, depth - 1) for item in list(value)]
-    return value if isinstance(value, _PLAIN) else _text(_described(value))
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        return _copied(value, depth - 1) if depth else "..."
+    return _text(_described(value))
+
+
+def _copied(value: Any, depth: int) -> Any:
+    try:
+        if isinstance(value, Mapping):
+            return {_text(_described(k)): plain(v, depth) for k, v in list(value.items())}
+        return [plain(item, depth) for item in list(value)]
+    except Exception:  # noqa: BLE001 - a container of the program's own may raise anything
+        return _unshown(value)
 
 
 def _build() -> Matcher:
     from theodore_otel.instrument import settings
 
-    with _lock:
-        if _matcher is None:
-            use(settings.load()[0].redaction)
+    use(settings.load()[0].redaction)  # in two threads at once twice: there is no lock that a fork could leave locked
     assert _matcher is not None  # noqa: S101 - for type checkers
     return _matcher
 
@@ -102,4 +108,8 @@ def _described(value: Any) -> str:
     try:
         return value.isoformat() if isinstance(value, date) else str(value)
     except Exception:  # noqa: BLE001 - a text of the program's own may raise anything
-        return f"<{type(value).__name__} that cannot be shown>"
+        return _unshown(value)
+
+
+def _unshown(value: Any) -> str:
+    return f"<{type(value).__name__} that cannot be shown>"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Mapping
 from typing import Final
 
@@ -35,32 +34,29 @@ class ShownLevels:
         self._begun_with = file[0] if file else None
         self._file = dict(file[1]) if file else {}
         self._set: dict[str, int] = {}
-        self._lock = threading.Lock()
 
     def apply(self) -> None:
         """Set the levels of every logger that is known, and put back those that no longer have one of their own."""
         components = {**self._components, **self._file}
         self._wanted = Settings(log_level=self._level, log_components=components)
         known = [name for name in list(logging.root.manager.loggerDict) if name.startswith(f"{ROOT}.")]
-        with self._lock:
-            wanted = {name: level for name in known if (level := self._own_level(name)) is not None}
-            for name, level in components.items():
-                wanted.setdefault(name, level)
-            wanted[ROOT] = self._wanted.export_level(ROOT)
-            for name in self._set.keys() - wanted.keys():
-                logging.getLogger(name).setLevel(logging.NOTSET)
-            for name, level in wanted.items():
-                if self._set.get(name) != level:
-                    logging.getLogger(name).setLevel(level)
-            self._set = wanted
+        wanted = {name: level for name in known if (level := self._own_level(name)) is not None}
+        for name, level in components.items():
+            wanted.setdefault(name, level)
+        wanted[ROOT] = self._wanted.export_level(ROOT)
+        before, self._set = self._set, wanted
+        for name in before.keys() - wanted.keys():
+            logging.getLogger(name).setLevel(logging.NOTSET)
+        for name, level in wanted.items():
+            if before.get(name) != level:
+                logging.getLogger(name).setLevel(level)
 
     def adopt(self, logger: logging.Logger) -> None:
         """Set the level of a logger that is new."""
         level = self._own_level(logger.name)
         if level is not None and logger.name not in self._set:
-            with self._lock:
-                logger.setLevel(level)
-                self._set[logger.name] = level
+            self._set[logger.name] = level
+            logger.setLevel(level)
 
     def follow(self, level: int, components: Mapping[str, int]) -> None:
         """Take over what the settings file says now."""
