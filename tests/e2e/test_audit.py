@@ -206,7 +206,7 @@ print(audit("parent"))
 """
     out, err = world.run(script)
     assert err == ""
-    world.command("flush")
+    assert world.command("flush").returncode == 0
     # A child that leaves while it sends has its record sent once more.
     wait_for(
         lambda: len(set(world.ids())) == 8,

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -161,6 +162,27 @@ def test_a_journal_that_vanished_is_found(journal, capsys):
     assert findings(capsys) == [(0, "missing")]
     (journal.folder / "writers").unlink()
     assert findings(capsys) == [(0, "missing")]
+
+
+def test_a_journal_that_is_being_written_is_whole(journal, capsys):
+    """However verifying and writing fall together: what the head says is on the disk before it says so."""
+    keys = Keys(KEY)
+    writer = Writer(
+        keys, lambda first: Files(journal.folder, "none", first, {}, keys), lambda error: pytest.fail(str(error))
+    )
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            writer.append(action="x", outcome="success")
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        assert [findings(capsys) for _ in range(20)] == [[]] * 20
+    finally:
+        stop.set()
+        writing.join()
 
 
 def test_nothing_verifies_without_the_key(journal, capsys, monkeypatch):

@@ -10,7 +10,7 @@ from typing import Any, Final
 from theodore_otel.journal import audit_register
 from theodore_otel.journal.audit_keys import Key
 from theodore_otel.journal.audit_record import GENESIS, Record, record, seal
-from theodore_otel.journal.audit_trail import HEAD, REMOVED, Position, Trail, parse, read_json, trails
+from theodore_otel.journal.audit_trail import HEAD, KEPT, REMOVED, Position, Trail, parse, read_json, trails
 
 KINDS: Final = {
     "gap": "records are missing",
@@ -70,8 +70,10 @@ def journal(folder: Path, keys: Keyring) -> Verdict:
     """Verify every trail of a journal's folder."""
     verdict = Verdict()
     found = trails(folder)
-    for trail in found:
+    for trail in {trail.writer: trail for trail in found}.values():
         one = verify_trail(trail, keys)
+        if not trail.path.exists():  # it was delivered and put away meanwhile
+            one = verify_trail(Trail(folder / KEPT / trail.credential / trail.writer), keys)
         verdict.records += one.records
         verdict.writers.add(trail.writer)
         verdict.findings += one.findings
@@ -87,11 +89,12 @@ def journal(folder: Path, keys: Keyring) -> Verdict:
 
 def verify_trail(trail: Trail, keys: Keyring) -> Verdict:
     """Verify the files of one writer."""
+    head, sent = read_json(trail.path / HEAD), trail.sent()  # first: its writer may be at work
     made, findings = _read(trail, keys)
     after, previous = _begin(trail, keys, findings)
     findings += chain(trail.writer, made, keys, after, previous)
     newest = max((each.sequence for each in made), default=after)
-    findings += _end(trail, keys, newest, made)
+    findings += _end(trail.writer, keys, newest, made, head, sent.sequence)
     return Verdict(len({each.sequence for each in made}), {trail.writer}, findings)
 
 
@@ -177,19 +180,17 @@ def _begin(trail: Trail, keys: Keyring, findings: list[Finding]) -> tuple[int, s
     return int(after) if isinstance(after, int) else 0, str(begin.get("previous"))
 
 
-def _end(trail: Trail, keys: Keyring, newest: int, made: Sequence[Record]) -> Iterator[Finding]:
+def _end(
+    writer: str, keys: Keyring, newest: int, made: Sequence[Record], head: Mapping[str, Any], sent: int
+) -> Iterator[Finding]:
     """Give what is missing at the end, by what the head and the note of what was delivered say."""
-    head = read_json(trail.path / HEAD)
     wrong = keys.sealed(head)
-    if wrong or head.get("writer") != trail.writer:
-        yield Finding(trail.writer, newest, wrong or "changed", f"{HEAD}: {KINDS[wrong or 'changed']}")
+    if wrong or head.get("writer") != writer:
+        yield Finding(writer, newest, wrong or "changed", f"{HEAD}: {KINDS[wrong or 'changed']}")
         head = {}
-    reached = max(int(head.get("sequence", 0)), trail.sent().sequence)
-    if reached > newest:
-        yield Finding(
-            trail.writer, newest + 1, "truncated", f"records {newest + 1} to {reached} are missing at the end"
-        )
-    by_number = {each.sequence: each.hash for each in made}
     sequence = int(head.get("sequence", 0))
-    if sequence in by_number and by_number[sequence] != head.get("hash"):
-        yield Finding(trail.writer, sequence, "changed", f"{HEAD} knows another hash")
+    reached = max(sequence, sent)
+    if reached > newest:
+        yield Finding(writer, newest + 1, "truncated", f"records {newest + 1} to {reached} are missing at the end")
+    if any(each.sequence == sequence and each.hash != head.get("hash") for each in made):
+        yield Finding(writer, sequence, "changed", f"{HEAD} knows another hash")
