@@ -235,6 +235,8 @@ def test_an_audit_call_goes_to_the_journal_with_what_is_bound(log, monkeypatch):
     assert given[names.TENANT_ID] == "acme"
     log.audit("login", user_id="bob")
     assert seen[-1][1]["user_id"] == "bob"
+    log.with_context(action="bound", resource="acme.pdf").audit("read")
+    assert (seen[-1][0], seen[-1][1]["resource"]) == ("read", "acme.pdf")
 
 
 def test_a_level_that_is_not_shown_costs_nothing_and_follows_logging(log, caplog):

@@ -109,9 +109,11 @@ class TheodoreLogger:
         """
         from theodore_otel.telemetry.audit import audit
 
-        bound = {key: value for key, value in self._bound.items() if key not in (names.CATEGORY, names.USER_ID)}
+        own = (names.CATEGORY, names.USER_ID, "action", "resource")
+        bound = {key: value for key, value in self._bound.items() if key not in own}
         user = user_id if user_id is not None else self._bound.get(names.USER_ID)
-        return audit(action, user_id=user, resource=resource, **{**bound, **context})
+        what = resource if resource is not None else self._bound.get("resource")
+        return audit(action, user_id=user, resource=what, **{**bound, **context})
 
     def security(self, event: str, severity: str = "medium", **context: Any) -> None:
         """Record a security event, whatever the level. `severity` is low, medium, high or critical; high and critical
