@@ -178,6 +178,21 @@ TheodoreLogger("scraper").warn("page", pages=3)
         assert (found["pages"], found["added"], found[names.COMPONENT]) == (3, "[REDACTED]", "scraper")
 
 
+def test_urls_and_command_lines_lose_what_they_lose_everywhere(tmp_path):
+    script = """
+from theodore_otel import TheodoreLogger
+TheodoreLogger("scraper").warn("page", **{
+    "url.full": "https://acme.example/a?q=1#f", "url.query": "q=1",
+    "process.command_args": ["theodore", "--api-key", "plain"],
+})
+"""
+    with receiving() as receiver:
+        run_program(script, receiver.url, tmp_path, instrumented=True)
+        found = attributes(receiver.logs()[0])
+    assert (found["url.full"], found["url.query"]) == ("https://acme.example/a", "[REDACTED]")
+    assert found["process.command_args"] == ["theodore", "--api-key", "[REDACTED]"]
+
+
 def test_levels_change_while_the_program_runs(tmp_path):
     settings = tmp_path / "instrument.json"
 

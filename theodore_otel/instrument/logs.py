@@ -25,6 +25,7 @@ from threading import local
 from typing import TYPE_CHECKING, Any, Final
 
 from theodore_otel.instrument import service
+from theodore_otel.instrument.scrub import OF_THEIR_OWN
 from theodore_otel.instrument.settings import Settings
 from theodore_otel.instrument.tracebacks import HIDDEN
 
@@ -146,8 +147,8 @@ class LogExport:
         _busy.now = True
         try:
             attributes = getattr(record, "theodore_attributes", None)
-            if attributes is not None and record.msg is record.theodore_message:  # type: ignore[attr-defined]
-                self._emit(record, attributes)  # a TelemetryRecord that no filter changed: nothing is to be translated
+            if attributes is not None and _is_ready(record, attributes):
+                self._emit(record, attributes)
             else:
                 self._load().emit(record)
         except Exception:  # noqa: BLE001, S110 - a message that cannot be formatted is logging's to report, not ours
@@ -178,6 +179,11 @@ class LogExport:
             logging._removeHandlerRef(_reference(handler))  # type: ignore[attr-defined]
             self._translator = handler
         return self._translator
+
+
+def _is_ready(record: Any, attributes: dict[str, Any]) -> bool:
+    """Say whether a TelemetryRecord may go as it is: no filter changed it, and all of it is masked."""
+    return record.msg is record.theodore_message and OF_THEIR_OWN.isdisjoint(attributes)
 
 
 def is_wanted(logger: logging.Logger, level: int) -> bool:

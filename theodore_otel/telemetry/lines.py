@@ -18,7 +18,11 @@ _COLOURS: Final = {5: "2", 10: "36", 20: "32", 30: "33", 40: "31", 50: "1;31"}
 _SHOWN_APART: Final = frozenset(
     {names.COMPONENT, names.CATEGORY, names.EXCEPTION_TYPE, names.EXCEPTION_MESSAGE, names.EXCEPTION_STACKTRACE}
 )
-_PLAIN_FIELDS: Final = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {"message", "asctime"}
+_PLAIN_FIELDS: Final = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
+    "message",
+    "asctime",
+    "color_message",  # uvicorn's own message once more, for terminals
+}
 _encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(", ", ": "), default=str).encode
 
 
