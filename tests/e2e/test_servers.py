@@ -41,14 +41,18 @@ def app(environ, start_response):
     return [str(os.getpid()).encode()]
 """
 
+STOCK = "opentelemetry-instrument"
+WRAPPERS = (STOCK, "theodore-otel run --")
+
 
 @contextmanager
-def serving(receiver: Receiver, folder: Path, *command: str, app: str = APP, wrapper: bool = True) -> Iterator[int]:
+def serving(receiver: Receiver, folder: Path, *command: str, app: str = APP, wrapper: str = STOCK) -> Iterator[int]:
     """Run a server with one of the applications on a free port until SIGTERM, in a process group of its own."""
     (folder / "app.py").write_text(app)
     (port,) = free_ports(1)
     filled = [part.replace("PORT", str(port)) for part in command]
-    prefix = [str(Path(sys.executable).parent / "opentelemetry-instrument")] if wrapper else []
+    program, *options = wrapper.split()
+    prefix = [str(Path(sys.executable).parent / program), *options]
     log = folder / "server.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -138,18 +142,20 @@ UVICORN = ("uvicorn", "app:app", "--port", "PORT")
 GUNICORN = ("gunicorn", "app:app", "-b", "127.0.0.1:PORT", "-w", "2")
 
 
-def test_workers_of_uvicorn(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_workers_of_uvicorn(wrapper: str, tmp_path: Path) -> None:
     with receiving() as receiver:
-        with serving(receiver, tmp_path, *UVICORN, "--workers", "2") as port:
+        with serving(receiver, tmp_path, *UVICORN, "--workers", "2", wrapper=wrapper) as port:
             count = by_two_workers(port)
         assert_all_reported(receiver, count)
         assert len(instances(receiver)) == 2
         assert b"theodore-otel" not in (tmp_path / "server.log").read_bytes()
 
 
-def test_uvicorn_reloads_into_a_process_that_reports(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_uvicorn_reloads_into_a_process_that_reports(wrapper: str, tmp_path: Path) -> None:
     with receiving() as receiver:
-        with serving(receiver, tmp_path, *UVICORN, "--reload") as port:
+        with serving(receiver, tmp_path, *UVICORN, "--reload", wrapper=wrapper) as port:
             before = until(lambda: _asked(port, 0))
             (tmp_path / "app.py").write_text(APP.replace('"work %s"', '"again %s"'))
             until(lambda: _asked(port, 1) not in (None, before))
@@ -183,9 +189,10 @@ def test_wsgi_workers_of_gunicorn(kind: str, preload: bool, tmp_path: Path) -> N
 @pytest.mark.parametrize("preload", [False, True])
 @pytest.mark.parametrize("kind", ["asgi", "uvicorn_worker.UvicornWorker"])
 def test_asgi_workers_of_gunicorn(kind: str, preload: bool, tmp_path: Path) -> None:
+    wrapper = WRAPPERS[preload]
     more = ("--preload",) if preload else ()
     with receiving() as receiver:
-        with serving(receiver, tmp_path, *GUNICORN, "-k", kind, *more) as port:
+        with serving(receiver, tmp_path, *GUNICORN, "-k", kind, *more, wrapper=wrapper) as port:
             count = by_two_workers(port)
         assert_all_reported(receiver, count)
         assert len(instances(receiver)) == 2

@@ -15,8 +15,8 @@ from opentelemetry import baggage, context, propagate
 from opentelemetry.context import Context, create_key
 
 from theodore_otel.conventions import names
+from theodore_otel.instrument import lazy
 from theodore_otel.instrument.context import clean_id
-from theodore_otel.instrument.lazy import when_imported
 from theodore_otel.instrument.settings import Settings
 from theodore_otel.instrument.tracebacks import HIDDEN
 
@@ -44,8 +44,12 @@ class Routes:
 
 def install(settings: Settings) -> None:
     """Follow FastAPI applications, whenever the program makes them."""
+    # What contrib's instrumentation of older FastAPI would add: two spans a request that tell nothing.
+    lazy.preparations["fastapi"] = lambda: {"exclude_spans": ["receive", "send"]}
     routes = Routes(settings.health_routes)
-    when_imported("fastapi.applications", lambda module: _follow(module.FastAPI, routes, settings.correlation_header))
+    lazy.when_imported(
+        "fastapi.applications", lambda module: _follow(module.FastAPI, routes, settings.correlation_header)
+    )
 
 
 def is_left_out(logger_name: str) -> bool:
