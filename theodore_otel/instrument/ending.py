@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from theodore_otel.instrument.courier import Courier
     from theodore_otel.journal.audit_lazy import LazyDelivery
 
+_WRITING_SECONDS: Final = 0.15
+_WRITING_SHARE: Final = 0.15
+"""What is kept of the budget for writing down what could not be delivered."""
+
 _WORDS: Final = {
     "traces": ("span", "spans"),
     "logs": ("log record", "log records"),
@@ -83,7 +87,7 @@ class Ending:
         _keep_interrupted()
 
     def _deliver(self) -> None:
-        deadline = time.monotonic() + self._budget
+        deadline = time.monotonic() + self._budget - min(_WRITING_SECONDS, _WRITING_SHARE * self._budget)
         for action in self._before:
             try:
                 action()
