@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from support.collector import running, wait_for
 from support.receiver import Run, attributes, environment, receiving, run
 
 from theodore_otel.conventions import names
@@ -139,6 +140,38 @@ def test_a_dead_collector_is_told_in_one_line_and_every_line_is_shown(tmp_path):
     assert done.code == 0
     assert [json.loads(line)["message"] for line in lines] == SENT
     assert last.startswith("theodore-otel: ")
+
+
+def test_the_real_collector_takes_records_of_every_kind_and_level(tmp_path):
+    script = WRAPPED + (
+        "log.trace('every step'); log.warn('hm'); log.critical('down')\n"
+        "log.with_context(tenant_id='globex').info('of another tenant')\n"
+    )
+    settings = tmp_path / "instrument.json"
+    settings.write_text(json.dumps({"schema": 1, "exit_budget": 30, "logging": {"level": "TRACE"}}))
+    configuration = {"profile": "local", "logging": {"sampling": {"TRACE": 1, "DEBUG": 1, "INFO": 1}}}
+    with running(tmp_path, configuration, ["acme"]) as collector:
+        done = run_program(
+            script,
+            f"http://127.0.0.1:{collector.ports['http']}",
+            tmp_path,
+            instrumented=False,
+            THEODORE_OTEL_CREDENTIAL=f"acme.1:{collector.tokens['acme.1']}",
+            THEODORE_OTEL_CONFIG=str(settings),
+        )
+        assert b"theodore-otel:" not in done.err
+        wanted = ["too fine", *SENT, "every step", "hm", "down", "of another tenant"]
+        wait_for(lambda: len(collector.logs()) == len(wanted), otherwise=collector.said)
+        found = {record["body"]["stringValue"]: (resource, record) for resource, record in collector.logs()}
+    assert set(found) == set(wanted)
+    assert {resource["tenant.id"] for resource, _ in found.values()} == {"acme"}
+    severities = {body: record["severityText"] for body, (_, record) in found.items()}
+    assert severities["every step"] == "TRACE"
+    assert (severities["too fine"], severities["hm"], severities["down"]) == ("DEBUG", "WARN", "CRITICAL")
+    read = found["page read"][1]["attributes"]
+    assert (read[names.COMPONENT], read[names.CATEGORY], read["pages"]) == ("scraper", "data_processing", 3)
+    assert found["login failed"][1]["attributes"][names.CATEGORY] == "security"
+    assert found["down"][1]["attributes"][names.ALERT] is True
 
 
 def test_another_logging_handler_of_opentelemetry_exports_records_with_their_context(tmp_path):
