@@ -291,6 +291,15 @@ def test_a_module_missing_from_its_package_is_told_when_the_package_is_imported(
         assert seen.reports == [f"cannot watch {package}.nowhere:work: there is no module {package}.nowhere"]
 
 
+def test_a_package_that_does_not_exist_is_told_once_when_the_program_ends(seen, app):
+    functions = [f"{app}:plain", "nowhere_at_all.research:execute", "nowhere_at_all:work", "json.decoder:py_scanstring"]
+    entries = [{"function": function} for function in functions]
+    tell = seen.install(Settings(watch={"phase": [*entries, {"function": "not_needed:work", "optional": True}]}))
+    assert seen.reports == []
+    tell()
+    assert seen.reports == ["cannot watch 2 functions of nowhere_at_all: there is no such package"]
+
+
 def test_an_entry_that_makes_no_sense_is_told_and_the_others_work(seen, app):
     settings = Settings(watch={"phase": [{"name": "x"}], "fase": [{"function": f"{app}:plain"}]})
     settings.watch["scraping"] = [{"function": f"{app}:plain"}]

@@ -200,7 +200,7 @@ class Setup:
     def _watch(self) -> None:
         from theodore_otel.instrument import watch
 
-        watch.install(self._settings, self._tracer_provider)
+        self._ending.before(watch.install(self._settings, self._tracer_provider))
 
     def _arrange_ending(self) -> None:
         greenlets.follow([each for each in self._pipelines if isinstance(each, Pipeline)])
