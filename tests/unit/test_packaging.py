@@ -56,7 +56,9 @@ def test_the_entry_points_are_found_by_opentelemetry_instrument(wheel):
     [
         "theodore_otel.instrument.distro",
         "theodore_otel.instrument.configurator",
+        "theodore_otel.instrument.startup",
         "theodore_otel.conventions.names",
+        "theodore_otel.telemetry.context",
         "theodore_otel.telemetry.process",
         "theodore_otel.telemetry.logger",
     ],
