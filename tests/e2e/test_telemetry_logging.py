@@ -169,7 +169,11 @@ def test_the_real_collector_takes_records_of_every_kind_and_level(tmp_path):
     assert severities["every step"] == "TRACE"
     assert (severities["too fine"], severities["hm"], severities["down"]) == ("DEBUG", "WARN", "CRITICAL")
     read = found["page read"][1]["attributes"]
-    assert (read[names.COMPONENT], read[names.CATEGORY], read["pages"]) == ("scraper", "data_processing", 3)
+    assert (read[names.COMPONENT], read[names.CATEGORY], read["pages"]) == (
+        "scraper",
+        "data_processing",
+        "3",
+    )  # as OTLP in JSON has it
     assert found["login failed"][1]["attributes"][names.CATEGORY] == "security"
     assert found["down"][1]["attributes"][names.ALERT] is True
 
