@@ -92,7 +92,9 @@ class Installation:
         for package, number in self._packages.items():
             with suppress(Exception):
                 if package not in sys.modules and find_spec(package) is None:
-                    self._report(f"cannot watch {number} function{'s' * (number > 1)} of {package}: there is no such package")
+                    self._report(
+                        f"cannot watch {number} function{'s' * (number > 1)} of {package}: there is no such package"
+                    )
 
     @cached_property
     def _patcher(self) -> Patcher:
