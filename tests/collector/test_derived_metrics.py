@@ -60,7 +60,8 @@ def test_every_metric_derived_from_spans_or_logs_arrives_under_its_registered_na
         Span("s", {**STORAGE, **failed}, error=True), Span("sim", {names.OPERATION_TYPE: "similarity"}),
     ]  # fmt: skip
     collector.send_spans(spans, "acme.1")
-    collector.send_logs([(9, "x", {}), (21, "y", {names.CATEGORY: "security"})], "acme.1")
+    business = {names.BUSINESS_METRIC: "companies", names.BUSINESS_VALUE: 3.0, names.BUSINESS_UNIT: "count"}
+    collector.send_logs([(9, "x", {}), (21, "y", {names.CATEGORY: "security"}), (9, "b", business)], "acme.1")
     derived = [metric for metric in metrics().values() if metric.source in ("spans", "logs")]
 
     def missing() -> list[str]:
@@ -74,6 +75,7 @@ def test_every_metric_derived_from_spans_or_logs_arrives_under_its_registered_na
         for name in (s for s in series if s.startswith(metric.prometheus + "{")):
             labels = {part.split("=")[0] for part in name.partition("{")[2].rstrip("}").split('",')}
             assert labels == {*metric.labels, "tenant", "service"}, name
+    assert series[f'theodore_business_value_sum{{metric="companies",{OWN},tenant="acme",unit="count"}}'] == 3
     assert (
         series[f'theodore_requests_total{{endpoint="research",method="CLI",{OWN},status_code="error",tenant="acme"}}']
         == 1

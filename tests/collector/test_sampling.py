@@ -303,6 +303,21 @@ def test_logs_below_warn_are_kept_at_the_tenants_share_and_warn_audit_and_securi
             assert low <= count()[tenant, f"{category} {level}"] <= high, (tenant, category, level)
 
 
+def test_records_of_how_the_product_is_used_are_all_kept(collector):
+    used = [(LEVELS["INFO"], "research succeeded", {names.CATEGORY: "user_activity", "n": n}) for n in range(100)]
+    assert collector.send_logs(used, "umbrella.1") == 200
+    other = [(LEVELS["INFO"], "of no use", {names.CATEGORY: "business", "n": n}) for n in range(100)]
+    assert collector.send_logs(other, "umbrella.1") == 200
+    assert collector.send_logs([(LEVELS["WARN"], "after the uses", {})], "umbrella.1") == 200
+
+    def bodies() -> Counter[str]:
+        return Counter(record["body"]["stringValue"] for _, record in collector.logs())
+
+    wait_for(lambda: bodies()["after the uses"])
+    assert bodies()["research succeeded"] == 100
+    assert bodies()["of no use"] == 0
+
+
 def test_a_client_steers_the_sampling_of_logs_by_nothing_it_sends(collector):
     secret = "hunter2hunter2"  # as long as the sampler's own value; a sampler that cannot read it would print it
     steering = {

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,9 +43,9 @@ if __name__ == "__main__": cli()
 
 @contextmanager
 def _service(
-    receiver: Receiver, folder: Path, *, instrumented: bool, own_command: bool, workers: int = 1
+    receiver: Receiver, folder: Path, *, instrumented: bool, own_command: bool, workers: int = 1, app: str = APP
 ) -> Iterator[tuple[int, list[bytes]]]:
-    (folder / "app.py").write_text(APP)
+    (folder / "app.py").write_text(app)
     (folder / "serve.py").write_text(SERVE)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -56,7 +57,7 @@ def _service(
         command += ["--workers", str(workers)]
     process = subprocess.Popen(
         [*wrapper, *command],
-        env=environment(receiver.url, {"WORKERS": str(workers)}),
+        env=environment(receiver.url, {"WORKERS": str(workers), "OTHER": str(port)}),
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -142,3 +143,58 @@ def test_what_the_service_prints_and_its_end_stay(tmp_path: Path) -> None:
             seen.append([re.sub(rb"(127.0.0.1:|process \[)\d+", rb"\1N", text) for text in printed])
     assert seen[0] == seen[1]
     assert b'"GET /research/a HTTP/1.1" 200 OK' in seen[0][0]
+
+
+HEALTH = """
+import logging, urllib.request
+from fastapi import FastAPI
+app = FastAPI(telemetry={"exclude": lambda scope: scope["path"] == "/own"})
+
+@app.get("/health")
+def health():
+    logging.getLogger("api").warning("asked how it is")
+    return urllib.request.urlopen("http://127.0.0.1:%s/ready" % __import__("os").environ["OTHER"]).status
+
+@app.get("/health/database")
+@app.get("/ready")
+@app.get("/own")
+@app.get("/healthy")
+@app.get("/other")
+def other():
+    return 200
+
+@app.get("/fails")
+def fails():
+    raise ValueError("on purpose")
+"""
+
+
+def test_health_routes_are_left_out_with_what_they_ask_and_every_answer_has_its_correlation_id(tmp_path: Path) -> None:
+    with receiving() as receiver:
+        with _service(receiver, tmp_path, instrumented=True, own_command=False, app=HEALTH) as (port, printed):
+            ids = []
+            for path in ("/health", "/health/database", "/own", "/healthy", "/other?x=1"):
+                ids.append(_answered(port, path)["x-correlation-id"])
+            assert _answered(port, "/other", X_Correlation_ID="mine")["x-correlation-id"] == "mine"
+            assert _answered(port, "/fails", X_Correlation_ID="failed")["x-correlation-id"] == "failed"
+        roots = [span for span in receiver.spans() if not span.parent_span_id]
+        assert [span.name for span in roots] == ["GET /healthy", "GET /other", "GET /other", "GET /fails"]
+        bodies = receiver.bodies()
+        (of_the_process,) = {
+            attributes(r)["correlation.id"] for r in receiver.logs() if "Started" in r.body.string_value
+        }
+        assert len({*ids, of_the_process}) == 6
+        assert "asked how it is" in bodies  # what the program says itself is kept
+        paths = [b.split('"')[1].split()[1] for b in bodies if '"GET' in b]
+        assert paths == ["/own", "/healthy", "/other?x=1", "/other", "/fails"]
+        assert b'"GET /health HTTP/1.1"' in printed[0]
+
+
+def _answered(port: int, path: str, **headers: str) -> dict[str, str]:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=named)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return {name.lower(): value for name, value in answer.headers.items()}
+    except urllib.error.HTTPError as error:
+        return {name.lower(): value for name, value in error.headers.items()}

@@ -2,8 +2,10 @@
 
 Time to its first line and of the whole run, all variants interleaved in one go; medians and ratios are printed.
 Variants: plain; an empty distro that only imports the SDK, under the stock wrapper; vanilla `opentelemetry-instrument`
-with the instrumentations of peers.txt, in an environment of its own (made on the first run); ours. Ours and vanilla
-report to a live loopback receiver, and once more with nobody listening.
+with the instrumentations of peers.txt, in an environment of its own (made on the first run); ours, under the stock
+wrapper and under `theodore-otel run`. Ours and vanilla report to a live loopback receiver, and once more with nobody
+listening; ours also with nobody answering. What ours cannot deliver it keeps on disk, and tries to deliver in the next
+run.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +26,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.receiver import environment, receiving
 
-BUDGET_START = 1.2
+BUDGET_START = 1.1
 """Times the empty distro."""
+BUDGET_RUN = 0.2
+"""Seconds more than plain until the first line, under `theodore-otel run`."""
 BUDGET_EXIT = 1.2
-"""Seconds more than plain with nobody listening."""
+"""Seconds more than plain with nobody listening, or answering."""
 
 OURS = Path(sys.executable).parent
 PEERS = Path(sys.prefix) / "peers"
@@ -70,7 +75,7 @@ class Variant:
 
     environment: Mapping[str, str]
     programs: Path = OURS
-    instrumented: bool = True
+    wrapper: tuple[str, ...] = ("opentelemetry-instrument",)
     slow: bool = False
     """Takes 12 seconds or more: measured once."""
 
@@ -78,10 +83,10 @@ class Variant:
 def main(runs: int) -> int:
     """Measure every variant `runs` times and print the table; return how many budgets were missed."""
     _make_peers()
-    with tempfile.TemporaryDirectory() as name, receiving() as receiver:
+    with tempfile.TemporaryDirectory() as name, receiving() as receiver, _silent() as silent:
         folder = Path(name)
-        empty = _write(folder)
-        variants = _variants(receiver.url, f"http://127.0.0.1:{_free_port()}", empty)
+        _write(folder)
+        variants = _variants(receiver.url, f"http://127.0.0.1:{_free_port()}", silent, folder)
         times: dict[str, list[tuple[float, float]]] = {variant: [] for variant in variants}
         for turn in range(runs + 1):
             for variant, how in variants.items():
@@ -112,20 +117,25 @@ def _make_peers() -> None:
     done.write_text(REQUIREMENTS.read_text())
 
 
-def _variants(live: str, dead: str, empty: Path) -> dict[str, Variant]:
+def _variants(live: str, dead: str, silent: str, folder: Path) -> dict[str, Variant]:
     def ours(endpoint: str, distro: str = "theodore") -> dict[str, str]:
-        return _environment(endpoint, distro, distro) | ({"PYTHONPATH": str(empty)} if distro == "empty" else {})
+        # What waits on disk for one endpoint is of no concern to the others.
+        home = {"THEODORE_OTEL_HOME": str(folder / "home" / endpoint.rpartition(":")[2])}
+        path = {"PYTHONPATH": str(folder / "empty")} if distro == "empty" else {}
+        return _environment(endpoint, distro, distro) | home | path
 
     def vanilla(endpoint: str) -> dict[str, str]:
         protocol = {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
         return _environment(endpoint, "distro", "configurator") | protocol
 
     return {
-        "plain": Variant(_environment(live, "theodore", "theodore"), instrumented=False),
+        "plain": Variant(_environment(live, "theodore", "theodore"), wrapper=()),
         "empty distro": Variant(ours(live, "empty")),
         "ours": Variant(ours(live)),
+        "theodore-otel run": Variant(ours(live), wrapper=("theodore-otel", "run", "--")),
         "vanilla": Variant(vanilla(live), PEERS / "bin"),
         "ours, nobody listening": Variant(ours(dead)),
+        "ours, nobody answering": Variant(ours(silent)),
         "vanilla, nobody listening": Variant(vanilla(dead), PEERS / "bin", slow=True),
     }
 
@@ -137,7 +147,7 @@ def _environment(endpoint: str, distro: str, configurator: str) -> dict[str, str
     return env
 
 
-def _write(folder: Path) -> Path:
+def _write(folder: Path) -> None:
     (folder / "program.py").write_text(PROGRAM)
     empty = folder / "empty"
     info = empty / "bench_empty-1.dist-info"
@@ -145,11 +155,10 @@ def _write(folder: Path) -> Path:
     (empty / "bench_empty.py").write_text(EMPTY)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bench-empty\nVersion: 1\n")
     (info / "entry_points.txt").write_text(ENTRY_POINTS)
-    return empty
 
 
 def _measure(folder: Path, how: Variant) -> tuple[float, float]:
-    wrapper = [how.programs / "opentelemetry-instrument"] if how.instrumented else []
+    wrapper = [how.programs / name for name in how.wrapper[:1]] + list(how.wrapper[1:])
     began = time.perf_counter()
     with subprocess.Popen(
         [*wrapper, how.programs / "python", "-u", "program.py"],
@@ -173,6 +182,15 @@ def _free_port() -> int:
         return port
 
 
+@contextmanager
+def _silent() -> Iterator[str]:
+    """Give an endpoint that takes connections and never answers."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(1000)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
 def _print(times: dict[str, list[tuple[float, float]]]) -> int:
     medians = {
         variant: (statistics.median(m[0] for m in measured), statistics.median(m[1] for m in measured))
@@ -187,10 +205,13 @@ def _print(times: dict[str, list[tuple[float, float]]]) -> int:
             f"{whole * 1000:8.0f} ms {whole / empty[1]:8.2f} {(whole - plain[1]) * 1000:+6.0f} ms"
         )
     start = medians["ours"][0] / empty[0]
-    end = medians["ours, nobody listening"][1] - plain[1]
-    missed = (start > BUDGET_START) + (end > BUDGET_EXIT)
+    ends = {how: medians[f"ours, nobody {how}"][1] - plain[1] for how in ("listening", "answering")}
+    run = medians["theodore-otel run"][0] - plain[0]
+    missed = (start > BUDGET_START) + (run > BUDGET_RUN) + sum(end > BUDGET_EXIT for end in ends.values())
     print(f"budget: first line at most {BUDGET_START} x the empty distro: {start:.2f} x")
-    print(f"budget: with nobody listening at most {BUDGET_EXIT} s more than plain: {end:.2f} s")
+    print(f"budget: under theodore-otel run, first line at most {BUDGET_RUN} s after plain: {run:.3f} s")
+    for how, end in ends.items():
+        print(f"budget: with nobody {how} at most {BUDGET_EXIT} s more than plain: {end:.2f} s")
     return missed
 
 

@@ -130,10 +130,12 @@ class Run:
 
 
 def environment(endpoint: str | None = None, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return a clean environment for a program under test."""
+    """Return a clean environment for a program under test; its state folder is the test's."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "THEODORE_", "PYTHONPATH"))}
     kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
     kept["PYTHONDONTWRITEBYTECODE"] = "1"
+    if "THEODORE_OTEL_HOME" in os.environ:
+        kept["THEODORE_OTEL_HOME"] = os.environ["THEODORE_OTEL_HOME"]
     kept.update({"OTEL_PYTHON_DISTRO": "theodore", "OTEL_PYTHON_CONFIGURATOR": "theodore"})
     if endpoint:
         kept["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint

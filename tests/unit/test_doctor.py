@@ -10,6 +10,7 @@ import threading
 import time
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from theodore_otel.cli.doctor import command
 from theodore_otel.config.loader import load_layers
 from theodore_otel.config.source import parse
 from theodore_otel.config.units import parse_size
-from theodore_otel.doctor import access, collector, theodore
+from theodore_otel.doctor import access, collector, instrumentation, theodore
 from theodore_otel.doctor.checks import CHECKS, examine
 from theodore_otel.doctor.finding import Setup
 from theodore_otel.otelcol import credentials, find
@@ -79,6 +80,12 @@ def test_audit_that_may_be_lost_is_warned_of_with_the_destinations(setup, destin
     assert said in finding.found
     assert "elasticsearch" in finding.todo
     assert "datadog" not in finding.todo
+
+
+def test_on_the_machine_of_a_newcomer_weak_audit_is_a_note_and_in_production_a_warning(setup):
+    assert states(access.check_audit(setup("profile: local"))) == ["note"]
+    assert states(access.check_audit(setup("profile: production"))) == ["warning"]
+    assert states(access.check_audit(setup("profile: dev"))) == ["warning"]
 
 
 def test_one_category_alone_is_named(setup):
@@ -262,7 +269,7 @@ def test_another_distro_that_would_be_loaded_is_told(setup, peer):
     (finding,) = theodore.check_distro(setup(""))
     assert finding.state == "failed"
     assert "would load distro peer, configurator peer" in finding.found
-    assert "OTEL_PYTHON_DISTRO=theodore" in finding.todo
+    assert "OTEL_PYTHON_DISTRO" in finding.todo
 
 
 def test_another_distro_beside_ours_is_warned_of_unless_both_are_chosen(setup, peer):
@@ -275,6 +282,53 @@ def test_another_distro_beside_ours_is_warned_of_unless_both_are_chosen(setup, p
 
 def test_telemetry_that_is_switched_off_is_told(setup):
     assert states(theodore.check_distro(setup("", OTEL_SDK_DISABLED="true"))) == ["warning", "ok"]
+
+
+def distributed(folder: Path, name: str, version: str) -> None:
+    """Install a package in front of the real ones."""
+    info = folder / "packages" / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+
+def test_what_is_observed_is_told_with_its_version_and_what_could_be(setup, tmp_path, monkeypatch):
+    distributed(tmp_path, "redis", "5.0")
+    monkeypatch.syspath_prepend(str(tmp_path / "packages"))
+    first, *more = instrumentation.check_instrumentation(setup(""))
+    assert first.state == "ok"
+    assert f"requests {version('requests')}" in first.found
+    assert f"fastapi {version('fastapi')} (its own telemetry)" in first.found
+    (could,) = more
+    assert could.state == "note"
+    assert "redis 5.0" in could.found
+    assert "opentelemetry-instrumentation-redis==" in could.todo
+    assert "aiohttp" not in could.found
+    assert "jinja2" not in could.found
+
+
+def test_a_library_of_a_version_that_is_not_observed_is_warned_of(setup, tmp_path, monkeypatch):
+    distributed(tmp_path, "requests", "1.9")
+    monkeypatch.syspath_prepend(str(tmp_path / "packages"))
+    found = told(instrumentation.check_instrumentation(setup("")))
+    assert ("warning", "requests 1.9 is not observed: its instrumentation is for requests ~=2.0") in found
+
+
+def test_an_instrumentation_that_is_switched_off_is_told(setup):
+    given = setup("", OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="requests, urllib")
+    found = told(instrumentation.check_instrumentation(given))
+    assert ("note", "requests is switched off by OTEL_PYTHON_DISABLED_INSTRUMENTATIONS") in found
+    assert not [text for state, text in found if state == "ok" and "requests" in text]
+
+
+def test_versions_are_compared_with_the_tested_ones(setup, tmp_path, monkeypatch):
+    assert states(instrumentation.check_versions(setup(""))) == ["ok"]
+    distributed(tmp_path, "opentelemetry-sdk", "1.99.0")
+    distributed(tmp_path, "opentelemetry-instrumentation-redis", "0.1b0")
+    monkeypatch.syspath_prepend(str(tmp_path / "packages"))
+    found = told(instrumentation.check_versions(setup("")))
+    assert [state for state, _ in found] == ["warning", "warning"]
+    assert found[0][1].startswith("opentelemetry-sdk 1.99.0 (tested: <1.46,>=1.45)")
+    assert found[1][1].startswith("opentelemetry-instrumentation-redis 0.1b0 (tested: ")
 
 
 class Answering(BaseHTTPRequestHandler):
@@ -330,6 +384,8 @@ def test_a_credential_that_is_refused_is_told_by_its_name(setup, endpoint, monke
     (finding,) = theodore.check_endpoint(setup(f"instrument: {{endpoint: '{endpoint}'}}"))
     assert finding.state == "warning"
     assert "asks for a credential; none is set here" in finding.found
+    (finding,) = theodore.check_endpoint(setup(f"profile: local\ninstrument: {{endpoint: '{endpoint}'}}"))
+    assert finding.state == "note"
 
 
 def test_an_endpoint_that_lets_everybody_in_is_warned_of(setup, endpoint):

@@ -187,11 +187,20 @@ def test_the_context_afterwards_is_the_one_before(seen, model, call):
     assert span.parent.span_id == outer.context.span_id
 
 
-def test_a_streamed_answer_is_not_read(seen, model):
+def test_an_answer_asked_for_as_a_stream_is_not_read_but_heard(seen, server, model):
     with requests.post(model, json=_body(), stream=True, timeout=30) as response:
         assert response._content is False
+        assert _ai(seen) == []
         assert response.json()["model"] == MODEL
-    assert "gen_ai.usage.input_tokens" not in attributes(seen.only())
+    (span,) = _ai(seen)
+    assert attributes(span)["gen_ai.usage.input_tokens"] == server.usage[0]["prompt_tokens"]
+
+
+def test_an_answer_asked_for_as_a_stream_and_never_read_ends_its_span(seen, model):
+    requests.post(model, json=_body(), stream=True, timeout=30)
+    gc.collect()
+    (span,) = _ai(seen)
+    assert "gen_ai.usage.input_tokens" not in attributes(span)
 
 
 def test_an_aiohttp_answer_that_nobody_reads_still_ends_its_span(seen, model):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+START = "instrument/bootstrap/sitecustomize.py"
 ROOT = Path(__file__).parents[2]
 
 
@@ -36,7 +37,7 @@ def test_the_wheel_carries_templates_manifest_and_lock(wheel):
 
 def test_the_wheel_is_typed_and_carries_its_data_files(wheel):
     names = set(wheel.namelist())
-    for wanted in ("py.typed", "config/profiles/local.yaml", "config/sample.yaml", "conventions/metrics.yaml"):
+    for wanted in ("py.typed", "config/profiles/local.yaml", "config/sample.yaml", "conventions/metrics.yaml", START):
         assert f"theodore_otel/{wanted}" in names
 
 
@@ -50,7 +51,18 @@ def test_the_entry_points_are_found_by_opentelemetry_instrument(wheel):
         assert f"[{group}]" in text
 
 
-@pytest.mark.parametrize("module", ["theodore_otel.instrument.distro", "theodore_otel.conventions.names"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "theodore_otel.instrument.distro",
+        "theodore_otel.instrument.configurator",
+        "theodore_otel.instrument.startup",
+        "theodore_otel.conventions.names",
+        "theodore_otel.telemetry.context",
+        "theodore_otel.telemetry.process",
+        "theodore_otel.telemetry.logger",
+    ],
+)
 def test_what_runs_inside_theodore_imports_no_heavy_library(module):
     code = (
         f"import sys, {module}; print([m for m in ('pydantic', 'yaml', 'jinja2', 'click', 'rich') if m in sys.modules])"
@@ -65,3 +77,21 @@ def test_help_imports_neither_the_model_nor_templates():
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.splitlines()[-1] == "[]"
+
+
+def test_importing_the_package_imports_nothing_else():
+    code = (
+        "import sys, theodore_otel\n"
+        "print([m for m in sys.modules if m.startswith(('theodore_otel.', 'opentelemetry'))])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_every_public_name_is_there():
+    import theodore_otel
+    from theodore_otel import telemetry
+
+    for name in telemetry.PUBLIC:
+        assert getattr(theodore_otel, name).__name__ == name
+    with pytest.raises(AttributeError):
+        theodore_otel.NoSuchName  # noqa: B018

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import inspect
 import threading
 import traceback
@@ -290,6 +291,15 @@ def test_a_module_missing_from_its_package_is_told_when_the_package_is_imported(
         assert seen.reports == [f"cannot watch {package}.nowhere:work: there is no module {package}.nowhere"]
 
 
+def test_a_package_that_does_not_exist_is_told_once_when_the_program_ends(seen, app):
+    functions = [f"{app}:plain", "nowhere_at_all.research:execute", "nowhere_at_all:work", "json.decoder:py_scanstring"]
+    entries = [{"function": function} for function in functions]
+    tell = seen.install(Settings(watch={"phase": [*entries, {"function": "not_needed:work", "optional": True}]}))
+    assert seen.reports == []
+    tell()
+    assert seen.reports == ["cannot watch 2 functions of nowhere_at_all: there is no such package"]
+
+
 def test_an_entry_that_makes_no_sense_is_told_and_the_others_work(seen, app):
     settings = Settings(watch={"phase": [{"name": "x"}], "fase": [{"function": f"{app}:plain"}]})
     settings.watch["scraping"] = [{"function": f"{app}:plain"}]
@@ -362,3 +372,52 @@ def test_tracebacks_look_as_without_us(seen, app, tmp_path):
     after = [_trace_of(call) for call in calls(module)]
     assert after == before
     assert len(seen.spans) == 5
+
+
+HIDDEN = """
+    import functools
+
+    def hiding(function):
+        @functools.wraps(function)
+        def call(*args):
+            return function(*args)
+        return call
+
+    @hiding
+    def numbers(count):
+        yield from range(count)
+
+    async def numbers_later(count):
+        async def give():
+            for number in range(count):
+                yield number
+        return give()
+"""
+
+
+def test_a_generator_that_a_function_returns_belongs_to_the_call(seen, tmp_path):
+    with application(tmp_path, HIDDEN) as app:
+        module = _watch(seen, app, "research", "numbers", pages="item")
+        generator = module.numbers(3)
+        assert seen.spans == []
+        assert list(generator) == [0, 1, 2]
+        assert attributes(seen.only())["theodore.research.pages"] == 2
+
+
+def test_a_generator_that_is_returned_and_never_begun_leaves_a_span(seen, tmp_path):
+    with application(tmp_path, HIDDEN) as app:
+        module = _watch(seen, app, "phase", "numbers")
+        module.numbers(3)
+        gc.collect()
+        assert attributes(seen.only())["theodore.success"] is True
+
+
+def test_an_asynchronous_generator_that_is_awaited_belongs_to_the_call(seen, tmp_path):
+    with application(tmp_path, HIDDEN) as app:
+        module = _watch(seen, app, "research", "numbers_later", pages="item")
+
+        async def collect():
+            return [item async for item in await module.numbers_later(3)]
+
+        assert asyncio.run(collect()) == [0, 1, 2]
+        assert attributes(seen.only())["theodore.research.pages"] == 2

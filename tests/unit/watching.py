@@ -6,7 +6,7 @@ import importlib
 import itertools
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,8 +60,8 @@ class Observed:
         self.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
         self.tracer = self.provider.get_tracer("test")
 
-    def install(self, settings: Settings) -> None:
-        watch.install(settings, self.provider, self.reports.append)
+    def install(self, settings: Settings) -> Callable[[], None]:
+        return watch.install(settings, self.provider, self.reports.append)
 
     @property
     def spans(self) -> list[ReadableSpan]:

@@ -34,7 +34,7 @@ def command(
 ) -> None:
     """Check configuration, collector, credentials, destinations and Theodore's environment; say what to do.
 
-    Exit code 0: all is well, 1: a check failed or warns, 2: the configuration cannot be used.
+    Exit code 0: all is well (notes are no matter), 1: a check failed or warns, 2: the configuration cannot be used.
     """
     from theodore_otel.config.loader import load_layers
     from theodore_otel.config.source import parse, read
@@ -52,7 +52,7 @@ def command(
         print_json([{"check": name, **vars(finding)} for name, finding in findings])
     else:
         _print(findings)
-    ctx.exit(int(any(finding.state != "ok" for _, finding in findings)))
+    ctx.exit(int(any(finding.state in ("warning", "failed") for _, finding in findings)))
 
 
 def _print(findings: Sequence[tuple[str, Finding]]) -> None:

@@ -3,15 +3,66 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, field_validator, model_validator
 
-from theodore_otel.config.base import Section
-from theodore_otel.config.units import Duration
+from theodore_otel.config.base import Secret, Section
+from theodore_otel.config.presets import preset_names, unknown_preset
+from theodore_otel.config.units import Duration, Size
 
 _FUNCTION = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
-Value = Annotated[str, Field(min_length=1)]
+Route = Annotated[str, Field(pattern=r"^/[^?#\s]*$")]
+Constant = str | int | float | bool
+
+
+def _paths(value: Any) -> Any:
+    several = value if isinstance(value, list) else [value]
+    if not several or not all(isinstance(one, str) and one for one in several):
+        raise ValueError("expected a constant, a path such as result.success, or a list of them")
+    return value
+
+
+def _constants(value: Any) -> Any:
+    several = value if isinstance(value, list) else [value]
+    if not several or not all(isinstance(one, Constant) for one in several):
+        raise ValueError("expected a text, a number, true or false, or a list of them")
+    return value
+
+
+def _rule(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str | list) else value
+
+
+Value = Annotated[str | list[str], PlainValidator(_paths, json_schema_input_type=str | list[str])]
+Constants = Annotated[
+    Constant | list[Constant], PlainValidator(_constants, json_schema_input_type=Constant | list[Constant])
+]
+
+
+class Outcome(Section):
+    """A rule that tells success."""
+
+    path: Value = Field("result", description="Path to what is judged.")
+    equals: Constants | None = Field(None, description="Success is this value, or one of these.")
+    not_empty: bool = Field(False, description="true: success is that something is there.")
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.equals is not None and self.not_empty:
+            raise ValueError("expected one of equals and not_empty, got both")
+        return self
+
+
+_Rule = Annotated[Outcome, BeforeValidator(_rule, json_schema_input_type=str | list[str] | Outcome)]
+
+
+class WatchedAudit(Section):
+    """The audit record that each call of a watched function makes."""
+
+    action: Value | None = Field(None, description="Constant or path; the function's name by default.")
+    resource: Value | None = Field(None, description="To what: a constant or a path, such as arg.company_id.")
+    user: Value | None = Field(None, description="Who does it; the user of the request or command by default.")
 
 
 class _Watched(Section):
@@ -20,8 +71,20 @@ class _Watched(Section):
         description="module:function or module:Class.method.",
         examples=["theodore.research:ResearchUseCase.execute"],
     )
-    outcome: Value | None = Field(None, description="Path to what tells success, such as result.success.")
+    outcome: _Rule | None = Field(
+        None,
+        description="What tells success: a path to what is true then, such as result.success, or a rule such as "
+        "{path: result.status, equals: done} or {path: result.pages, not_empty: true}.",
+    )
     error: Value | None = Field(None, description="Path to the reason of a failure, such as result.error.")
+    expected: list[str] = Field(
+        [], description="Exceptions that are no failures, by class name: NotFound or theodore.errors.NotFound."
+    )
+    when: dict[str, Constants] = Field(
+        {}, description="Only calls whose paths lead to these values, such as {arg.kind: [page, site]}."
+    )
+    optional: bool = Field(False, description="true: nothing is told when the function does not exist.")
+    audit: WatchedAudit | None = Field(None, description="Write an audit record of each call, with how it ended.")
 
 
 class WatchedResearch(_Watched):
@@ -46,6 +109,12 @@ class WatchedAi(_Watched):
     operation: Value | None = Field(None, description="Constant or path; chat by default.")
     input_tokens: Value | None = Field(None, description="Path, such as result.usage.prompt_tokens.")
     output_tokens: Value | None = Field(None, description="Path, such as result.usage.completion_tokens.")
+    cached_tokens: Value | None = Field(
+        None, description="Path to the tokens of the input that came from the provider's cache."
+    )
+    cache_write_tokens: Value | None = Field(
+        None, description="Path to the tokens of the input that were written to the provider's cache."
+    )
 
 
 class WatchedScraping(_Watched):
@@ -101,12 +170,50 @@ class Price(Section):
 
     input_per_million: float = Field(ge=0, description="USD per million input tokens.")
     output_per_million: float = Field(ge=0, description="USD per million output tokens.")
+    cached_input_per_million: float | None = Field(
+        None, ge=0, description="USD per million input tokens from the provider's cache; that of input when left out."
+    )
 
 
 _MODEL_APIS = [
     ModelApi(name="openrouter", url=r"https://openrouter\.ai/api/v1/chat/completions", provider="openrouter"),
     ModelApi(name="openai", url=r"https://api\.openai\.com/v1/chat/completions", provider="openai"),
 ]
+
+
+class Audit(Section):
+    """The journal that audit records are written to before they are delivered."""
+
+    dir: str | None = Field(None, min_length=1, description="Its folder; `audit` in THEODORE_OTEL_HOME when empty.")
+    key: Secret | None = Field(
+        None, description="Key of the hash chain; THEODORE_OTEL_AUDIT_KEY wins; generated in the folder when empty."
+    )
+    pseudonymise_actor: bool = Field(False, description="true writes a keyed hash in place of who did it.")
+    keep: Duration = Field("30d", validate_default=True, description="Time delivered records stay in the journal.")
+
+
+class Spool(Section):
+    """Where telemetry waits that could not be delivered, masked, for the next run or `theodore-otel spool flush`."""
+
+    enabled: bool = Field(True, description="false drops what cannot be delivered when the process ends.")
+    size: Size = Field(
+        "256MiB", validate_default=True, description="What it may hold; the oldest goes first, audit records last."
+    )
+    dir: str | None = Field(None, min_length=1, description="Its folder; `spool` in THEODORE_OTEL_HOME when empty.")
+
+
+class Analytics(Section):
+    """Records of category user_activity: what the product is used for, one for each command or request."""
+
+    commands: bool = Field(False, description="true writes a record for each command.")
+    requests: bool = Field(False, description="true writes a record for each request that has a route.")
+    key: Secret | None = Field(
+        None,
+        description="Key of the hash that stands for a user, at least 16 characters; without it users are left out.",
+    )
+    features: dict[str, list[str]] = Field(
+        {}, description="Features by name, each with patterns of commands or routes, such as [research, /research*]."
+    )
 
 
 class Instrument(Section):
@@ -123,12 +230,30 @@ class Instrument(Section):
         ["127.0.0.1", "localhost", "::1"],
         description="Only these hosts are sent trace context, baggage and correlation id.",
     )
+    health_routes: list[Route] = Field(
+        ["/health", "/health/*", "/healthz", "/livez", "/metrics", "/ready", "/readyz"],
+        description="Paths of Theodore's service whose requests are not reported; /health/* means every path below.",
+    )
     exit_budget: Duration = Field(
         "1s", validate_default=True, description="Time the last telemetry may take when the process ends."
+    )
+    presets: list[str] = Field(
+        [], description="Pieces of this section for common libraries; `theodore-otel instrument presets` lists them."
     )
     watch: Watch = Field(Watch(), description="Functions of the application that become spans.")
     model_apis: list[ModelApi] = Field(_MODEL_APIS, description="Model APIs recognised by their URL.")
     prices: dict[str, Price] = Field({}, description="Prices by model; they win over the price table that is built in.")
+    analytics: Analytics = Field(Analytics(), description="Records of how the product is used.")
+    audit: Audit = Field(Audit(), description="The journal of audit records.")
+    spool: Spool = Field(Spool(), description="Where telemetry waits that could not be delivered.")
+
+    @field_validator("presets")
+    @classmethod
+    def _presets_exist(cls, presets: list[str]) -> list[str]:
+        for name in presets:
+            if name not in preset_names():
+                raise ValueError(unknown_preset(name))
+        return presets
 
     @model_validator(mode="before")
     @classmethod

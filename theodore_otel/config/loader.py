@@ -1,4 +1,4 @@
-"""Load the configuration: defaults < profile < file, then one validation of the whole."""
+"""Load the configuration: defaults < profile < presets < file, then one validation of the whole."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from theodore_otel.config.errors import explain
 from theodore_otel.config.merge import merge
 from theodore_otel.config.model import Config
+from theodore_otel.config.presets import preset, preset_names
 from theodore_otel.config.source import Source, parse, read
 
 PROFILES: tuple[str, ...] = get_args(Config.model_fields["profile"].annotation)
@@ -46,6 +47,7 @@ def load_layers(source: Source, profile: str | None = None) -> Layers:
     layers: list[tuple[str, dict[str, Any]]] = [("defaults", Config().model_dump(mode="json"))]
     if named in PROFILES:
         layers.append((f"profile {named}", profile_data(named)))
+    layers += _presets([*(data for _, data in layers), own])
     layers.append((source.name, own))
     merged: dict[str, Any] = {}
     for _, data in layers:
@@ -54,6 +56,16 @@ def load_layers(source: Source, profile: str | None = None) -> Layers:
         return Layers(Config.model_validate(merged), tuple(layers))
     except ValidationError as error:
         raise explain(error, Config, source, merged) from None
+
+
+def _presets(layers: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the layers of the presets that are switched on; what is no name of one is refused with the whole."""
+    sections = [layer.get("instrument") for layer in layers]
+    named = [section.get("presets") for section in sections if isinstance(section, dict)]
+    wanted = dict.fromkeys(
+        name for names in named if isinstance(names, list) for name in names if isinstance(name, str)
+    )
+    return [(f"preset {name}", {"instrument": preset(name).instrument}) for name in wanted if name in preset_names()]
 
 
 def profile_data(name: str) -> dict[str, Any]:

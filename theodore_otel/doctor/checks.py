@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
-from theodore_otel.doctor import access, collector, theodore
+from theodore_otel.doctor import access, collector, instrumentation, theodore, watched
 from theodore_otel.doctor.finding import Finding, Setup, failed
 from theodore_otel.errors import TheodoreOtelError
 
@@ -20,6 +20,9 @@ CHECKS: dict[str, Check] = {
     "credentials": access.check_credentials_file,
     "owners": access.check_owners,
     "distro": theodore.check_distro,
+    "instrumentation": instrumentation.check_instrumentation,
+    "versions": instrumentation.check_versions,
+    "watched functions": watched.check_watched,
     "endpoint": theodore.check_endpoint,
     "clock": theodore.check_clock,
     "ports": collector.check_ports,

@@ -10,7 +10,7 @@ from typing import Literal
 from theodore_otel.config.model import Config
 from theodore_otel.config.source import Source
 
-State = Literal["ok", "warning", "failed"]
+State = Literal["ok", "note", "warning", "failed"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,11 @@ class Setup:
 def ok(found: str) -> Finding:
     """Return that something is well."""
     return Finding("ok", found)
+
+
+def note(found: str, todo: str = "") -> Finding:
+    """Return something that is good to know; all is well with it."""
+    return Finding("note", found, todo)
 
 
 def warning(found: str, todo: str) -> Finding:

@@ -14,14 +14,14 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from theodore_otel.doctor.finding import Finding, Setup, failed, ok, warning
+from theodore_otel.doctor.finding import Finding, Setup, failed, note, ok, warning
 from theodore_otel.instrument import settings
 from theodore_otel.instrument.sender import Sender, Tls
 from theodore_otel.render import render
 from theodore_otel.render.files import write
 
 _OURS = "theodore"
-_CHOOSE = "set OTEL_PYTHON_DISTRO=theodore and OTEL_PYTHON_CONFIGURATOR=theodore"
+_CHOOSE = "start Theodore with `theodore-otel run`, or set OTEL_PYTHON_DISTRO and OTEL_PYTHON_CONFIGURATOR to theodore"
 _ANSWER_LIMIT = 5.0
 _CLOCK_LIMIT = 5.0
 
@@ -119,7 +119,9 @@ def _asked(url: str, headers: Mapping[str, str], setup: Setup) -> Finding:
                 f"{url} does not accept {who} (HTTP 401)",
                 "theodore-otel tenant list; a collector takes up new credentials when it gets SIGHUP",
             )
-        return warning(
+        # The local stack hands Theodore its credentials itself; this shell needs none.
+        told = note if setup.config.profile == "local" else warning
+        return told(
             f"{url} answers, and asks for a credential; none is set here (HTTP 401)",
             "set THEODORE_OTEL_CREDENTIAL to try one",
         )

@@ -6,17 +6,26 @@ without the wrapper: the wrapper's folder leaves PYTHONPATH, for `os.environ` an
 directory, which the wrapper also adds, stays: nobody can tell it from one the user set.)
 
 Children that are Theodore itself still report: a forked one inherits everything, and one that multiprocessing spawns
-(uvicorn workers and reload too) is told to start the instrumentation in the data it unpickles first.
+(uvicorn workers and reload too) is told to start the instrumentation in the data it unpickles first. Theodore as a
+program of its own is in `relatives`.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any, Final
 
+from opentelemetry import baggage
+
+from theodore_otel.conventions import names
+from theodore_otel.instrument.context import clean_id
 from theodore_otel.instrument.lazy import when_imported
 
-_WRAPPER: Final = os.path.join("opentelemetry", "instrumentation", "auto_instrumentation")  # noqa: PTH118
+_WRAPPERS: Final = (
+    os.path.join("opentelemetry", "instrumentation", "auto_instrumentation"),  # noqa: PTH118
+    os.path.join("theodore_otel", "instrument", "bootstrap"),  # noqa: PTH118
+)
 _START: Final = """
 try:
     from theodore_otel.instrument import children
@@ -32,11 +41,11 @@ spawned = False
 
 def keep_to_ourselves() -> None:
     """Take the wrapper out of the environment for good, and follow multiprocessing."""
-    from opentelemetry.instrumentation import auto_instrumentation
-
     _clean_python_path()
     # The wrapper puts its folder back when it is done with us; from here on it does so in a copy nobody reads.
-    auto_instrumentation.environ = dict(os.environ)  # type: ignore[attr-defined,assignment]
+    wrapper: Any = sys.modules.get("opentelemetry.instrumentation.auto_instrumentation")
+    if wrapper is not None:
+        wrapper.environ = dict(os.environ)
     when_imported("multiprocessing.spawn", _follow)
 
 
@@ -44,18 +53,22 @@ def start(carrier: dict[str, str]) -> None:
     """Set up a spawned process, under the trace and correlation id of the one that spawned it."""
     global spawned
     spawned = True
+    before = {name: os.environ.get(name) for name in carrier}
     os.environ.update(carrier)
-    from opentelemetry.instrumentation.auto_instrumentation import initialize
+    from theodore_otel.instrument import startup
 
     try:
-        initialize()
+        startup.start()
     finally:
-        for name in carrier:
-            os.environ.pop(name, None)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _clean_python_path() -> None:
-    kept = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and not p.endswith(_WRAPPER)]
+    kept = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and not p.endswith(_WRAPPERS)]
     if kept:
         os.environ["PYTHONPATH"] = os.pathsep.join(kept)
     else:
@@ -67,7 +80,7 @@ def _follow(spawn: Any) -> None:
 
     def get_preparation_data(name: str) -> dict[str, Any]:
         data: dict[str, Any] = original(name)
-        data["theodore_otel"] = _Starter(_START.format(carrier=_carrier()))
+        data["theodore_otel"] = _Starter(_START.format(carrier=carrier()))
         return data
 
     spawn.get_preparation_data = get_preparation_data
@@ -83,12 +96,16 @@ class _Starter:
         return exec, (self._code, {})
 
 
-def _carrier() -> dict[str, str]:
+def carrier() -> dict[str, str]:
+    """Return the variables that hand the current trace, baggage and correlation id to another process."""
     from opentelemetry.baggage.propagation import W3CBaggagePropagator
     from opentelemetry.propagators._envcarrier import EnvironmentSetter
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    carrier: dict[str, str] = {}
+    written: dict[str, str] = {}
     for propagator in (TraceContextTextMapPropagator(), W3CBaggagePropagator()):
-        propagator.inject(carrier, setter=EnvironmentSetter())
-    return carrier
+        propagator.inject(written, setter=EnvironmentSetter())
+    correlation = clean_id(baggage.get_baggage(names.CORRELATION_ID))
+    if correlation is not None:
+        written["CORRELATION_ID"] = correlation
+    return written

@@ -9,23 +9,34 @@ import os
 import uuid
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import propagate, trace
 
 from theodore_otel import __version__
 from theodore_otel.conventions import names
-from theodore_otel.instrument import children, context, forks, lazy, propagators, redirects
+from theodore_otel.instrument import (
+    children,
+    context,
+    forks,
+    greenlets,
+    instrumentors,
+    lazy,
+    levels_file,
+    propagators,
+    redirects,
+    relatives,
+)
 from theodore_otel.instrument import settings as settings_module
 from theodore_otel.instrument.command import CommandSpan
-from theodore_otel.instrument.distro import TheodoreDistro
+from theodore_otel.instrument.courier import courier
 from theodore_otel.instrument.encode import Encoder
 from theodore_otel.instrument.ending import Ending
 from theodore_otel.instrument.pipeline import Limits, Pipeline
 from theodore_otel.instrument.providers import give_way, install_tracing
 from theodore_otel.instrument.say import say
 from theodore_otel.instrument.scrub import Scrubber
-from theodore_otel.instrument.sender import Sender, Tls
+from theodore_otel.instrument.sender import Sender, sender_of
 from theodore_otel.instrument.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,24 +44,37 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
 
+    from theodore_otel.journal.audit_lazy import LazyDelivery
+
+
+_OTLP: Final = ("otlp", "otlp_proto_http")
+
 
 class TheodoreConfigurator:
     """The entry point `opentelemetry_configurator`."""
 
     def configure(self, **kwargs: Any) -> None:  # noqa: ARG002
         """Set up this process, unless another distro was loaded; `kwargs` (the wrapper's version) are not needed."""
-        if not TheodoreDistro.active and os.environ.get("OTEL_PYTHON_CONFIGURATOR") != "theodore":
-            return
-        attempt(children.keep_to_ourselves)
-        if not settings_module.disabled():
-            attempt(_set_up)
+        if instrumentors.ours or os.environ.get("OTEL_PYTHON_CONFIGURATOR") == "theodore":
+            configure()
+
+
+def configure() -> None:
+    """Set up this process, unless `OTEL_SDK_DISABLED` says not to."""
+    attempt(children.keep_to_ourselves)
+    if not settings_module.disabled():
+        attempt(_set_up)
+
+
+adjust: Callable[[Settings], Settings] = lambda settings: settings  # noqa: E731
+"""What `theodore_otel.configure` was given, as changes to the settings."""
 
 
 def _set_up() -> None:
     settings, complaints = settings_module.load()
     for complaint in complaints:
         say(complaint)
-    Setup(settings).run()
+    Setup(adjust(settings)).run()
 
 
 class Setup:
@@ -61,20 +85,26 @@ class Setup:
         self._settings = settings
         self._scrubber = Scrubber(settings.redaction)
         self._encoder = Encoder(self._scrubber)
-        self._pipelines: list[Pipeline] = []
+        self._pipelines: list[Pipeline | LazyDelivery] = []
         self._tracer_provider: TracerProvider | None = None
 
     def run(self) -> None:
         """Install every part; one that fails is told and left out."""
+        settings_module.current = self._settings
         self._ending = Ending(self._pipelines, self._settings.exit_budget)
         for verb in (
             forks.prepare,
             self._begin_context,
             self._describe_resource,
+            self._keep,
             self._trace,
             self._log,
+            self._record_activity,
             self._measure,
+            self._audit,
             self._propagate,
+            self._follow_services,
+            relatives.follow,
             self._open_command_span,
             self._watch,
             self._arrange_ending,
@@ -87,37 +117,50 @@ class Setup:
     def _describe_resource(self) -> None:
         self._resource = resource(self._settings)
 
+    def _keep(self) -> None:
+        sent = [s for s in settings_module.SIGNALS if s in self._settings.signals and _exporter(s) in _OTLP]
+        self._ending.courier = courier(self._settings, {signal: self._sender(signal) for signal in sent})
+
     def _trace(self) -> None:
-        if not exports("traces"):
+        if not self._exports("traces"):
             return
         self._tracer_provider = install_tracing(self._resource, self._pipeline("traces", self._encoder.traces))
 
     def _log(self) -> None:
-        if not exports("logs"):
+        if not self._exports("logs"):
             return
         from opentelemetry import _logs
         from opentelemetry.sdk._logs import LoggerProvider, LogRecordDroppedAttributesWarning
 
         from theodore_otel.instrument.logs import LogExport
-        from theodore_otel.instrument.processors import PipelineLogProcessor, RootedBaggageLogProcessor
+        from theodore_otel.instrument.processors import PipelineLogProcessor, RootedBaggageLogProcessor, audits
 
         warnings.filterwarnings("ignore", category=LogRecordDroppedAttributesWarning)  # it would show on the console
         provider = LoggerProvider(self._resource, shutdown_on_exit=False)
         provider.add_log_record_processor(RootedBaggageLogProcessor(context.carried))
-        provider.add_log_record_processor(PipelineLogProcessor(self._pipeline("logs", self._encoder.logs)))
+        pipeline = self._pipeline("logs", self._encoder.logs, audits=audits)
+        provider.add_log_record_processor(PipelineLogProcessor(pipeline))
         _logs.set_logger_provider(provider)
         give_way(_logs._internal, "logger", lambda _: None)  # records are exported to ours all the same
-        LogExport(provider, self._settings.export_level).install()
-        lazy.preparations["structlog"] = lambda: self._prepare_structlog(provider)
+        export = LogExport(provider, self._settings.export_level)
+        export.install()
+        levels_file.follow(export.follow_levels)
+        lazy.preparations["structlog"] = lambda: self._prepare_structlog(provider, export.level)
 
-    def _prepare_structlog(self, provider: LoggerProvider) -> dict[str, Any]:
+    def _prepare_structlog(self, provider: LoggerProvider, level_of: Callable[[str], int]) -> dict[str, Any]:
         from theodore_otel.instrument import structlog_events
 
-        structlog_events.prepare(self._settings.export_level)
+        structlog_events.prepare(level_of)
         return {"logger_provider": provider}
 
+    def _record_activity(self) -> None:
+        from theodore_otel.instrument import analytics
+
+        if self._tracer_provider is not None and analytics.wanted(self._settings.analytics):
+            self._tracer_provider.add_span_processor(analytics.ActivityProcessor(self._settings.analytics))
+
     def _measure(self) -> None:
-        if not exports("metrics"):
+        if not self._exports("metrics"):
             return
         from opentelemetry import metrics
 
@@ -129,6 +172,13 @@ class Setup:
         metrics.set_meter_provider(provider)
         give_way(metrics._internal, "meter", lambda _: say("the application set a meter provider; metrics go there"))
 
+    def _audit(self) -> None:
+        if not self._exports("logs"):
+            return
+        from theodore_otel.journal import audit_lazy
+
+        self._pipelines.append(audit_lazy.deliver(self._settings, self._sender("logs")))
+
     def _propagate(self) -> None:
         guarded = propagators.build(self._settings)
         if "OTEL_PROPAGATORS" in os.environ:
@@ -136,6 +186,11 @@ class Setup:
         propagate.set_global_textmap(guarded)
         redirects.install(guarded)
         lazy.preparations["aiohttp-client"] = redirects.aiohttp_arguments
+
+    def _follow_services(self) -> None:
+        from theodore_otel.instrument import service
+
+        service.install(self._settings)
 
     def _open_command_span(self) -> None:
         command = CommandSpan(lambda: trace.get_tracer("theodore_otel.command", __version__), self._scrubber)
@@ -145,10 +200,16 @@ class Setup:
     def _watch(self) -> None:
         from theodore_otel.instrument import watch
 
-        watch.install(self._settings, self._tracer_provider)
+        self._ending.before(watch.install(self._settings, self._tracer_provider))
 
     def _arrange_ending(self) -> None:
+        greenlets.follow([each for each in self._pipelines if isinstance(each, Pipeline)])
         self._ending.arrange()
+        if self._ending.courier is not None:
+            self._ending.courier.begin()
+
+    def _exports(self, signal: str) -> bool:
+        return signal in self._settings.signals and exports(signal)
 
     def _pipeline(
         self,
@@ -156,18 +217,29 @@ class Setup:
         encode: Callable[[Any], tuple[bytes, int]],
         limits: Limits | None = None,
         collect: Callable[[], None] | None = None,
+        audits: Callable[[Any], bool] | None = None,
     ) -> Pipeline:
-        sender = Sender(
-            self._settings.url(signal), self._settings.headers.get(signal, {}), compress=_compresses(), tls=_tls()
-        )
+        sender = self._sender(signal)
 
         def prepare() -> None:
             self._encoder.prepare(signal)
             sender.prepare()
 
-        pipeline = Pipeline(signal, encode, sender, limits, prepare=prepare, collect=collect)
+        pipeline = Pipeline(
+            signal,
+            encode,
+            sender,
+            limits,
+            prepare=prepare,
+            collect=collect,
+            courier=self._ending.courier,
+            audits=audits,
+        )
         self._pipelines.append(pipeline)
         return pipeline
+
+    def _sender(self, signal: str) -> Sender:
+        return sender_of(self._settings, signal)
 
 
 def attempt(verb: Callable[[], None]) -> None:
@@ -193,7 +265,7 @@ def resource(settings: Settings) -> Resource:
         "telemetry.distro.version": __version__,
         names.SERVICE_NAME: settings.service_name,
         names.SERVICE_VERSION: settings.service_version,
-        names.SERVICE_INSTANCE_ID: str(uuid.uuid4()),
+        names.SERVICE_INSTANCE_ID: settings.instance_id or str(uuid.uuid4()),
         names.ENVIRONMENT: settings.environment,
         "host.name": os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", ""),
         "process.pid": os.getpid(),
@@ -203,23 +275,14 @@ def resource(settings: Settings) -> Resource:
 
 def exports(signal: str) -> bool:
     """Say whether a signal is sent: `OTEL_<SIGNAL>_EXPORTER` is unset or names otlp."""
-    wanted = os.environ.get(f"OTEL_{signal.upper()}_EXPORTER", "otlp").strip().lower()
-    if wanted not in ("otlp", "otlp_proto_http", "none"):
+    wanted = _exporter(signal)
+    if wanted not in (*_OTLP, "none"):
         say(f"OTEL_{signal.upper()}_EXPORTER={wanted} is not known here; expected otlp or none; {signal} stay off")
-    return wanted in ("otlp", "otlp_proto_http")
+    return wanted in _OTLP
 
 
-def _compresses() -> bool:
-    return os.environ.get("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip").strip().lower() != "none"
-
-
-def _tls() -> Tls:
-    read = os.environ.get
-    return Tls(
-        certificate=read("OTEL_EXPORTER_OTLP_CERTIFICATE"),
-        client_certificate=read("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),
-        client_key=read("OTEL_EXPORTER_OTLP_CLIENT_KEY"),
-    )
+def _exporter(signal: str) -> str:
+    return os.environ.get(f"OTEL_{signal.upper()}_EXPORTER", "otlp").strip().lower()
 
 
 def _seconds(variable: str, default: float) -> float:

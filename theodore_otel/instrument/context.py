@@ -16,12 +16,19 @@ KEYS: Final = frozenset({names.TENANT_ID, names.CORRELATION_ID, names.USER_ID, n
 """The only baggage entries that are copied onto spans and log records."""
 
 _ENVIRONMENT_HEADERS: Final = {"TRACEPARENT": "traceparent", "TRACESTATE": "tracestate", "BAGGAGE": "baggage"}
+_LONGEST_ID: Final = 128
 _root: Context = Context()
 
 
 def carried(key: str) -> bool:
     """Say whether a baggage entry is copied onto spans and log records."""
     return key in KEYS
+
+
+def clean_id(value: object) -> str | None:
+    """Return an id as it may stand in a header and on a record: 1 to 128 printable ASCII characters; else None."""
+    text = str(value).strip() if value is not None else ""
+    return text if 0 < len(text) <= _LONGEST_ID and text.isascii() and text.isprintable() else None
 
 
 def new_correlation_id() -> str:
@@ -39,8 +46,9 @@ def start(environ: Mapping[str, str] = os.environ) -> Context:
 
     carrier = {header: environ[name] for name, header in _ENVIRONMENT_HEADERS.items() if environ.get(name)}
     handed = W3CBaggagePropagator().extract(carrier, TraceContextTextMapPropagator().extract(carrier, Context()))
-    correlation = environ.get("CORRELATION_ID") or baggage.get_baggage(names.CORRELATION_ID, handed)
-    _root = baggage.set_baggage(names.CORRELATION_ID, str(correlation or new_correlation_id()), handed)
+    given = (environ.get("CORRELATION_ID"), baggage.get_baggage(names.CORRELATION_ID, handed))
+    correlation = next((kept for each in given if (kept := clean_id(each))), None) or new_correlation_id()
+    _root = baggage.set_baggage(names.CORRELATION_ID, correlation, handed)
     context.attach(_root)
     return _root
 

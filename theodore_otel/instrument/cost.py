@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from theodore_otel.instrument.forks import importing
 from theodore_otel.instrument.say import record
@@ -12,14 +12,27 @@ from theodore_otel.instrument.say import record
 _PER_MILLION: Final = 1_000_000
 
 
+class Tokens(NamedTuple):
+    """Tokens of one call. Those of a cache are part of the input."""
+
+    input: int
+    output: int
+    cached: int = 0
+    """Tokens that the provider read from its cache."""
+    written: int = 0
+    """Tokens that it wrote to its cache."""
+
+
 class Prices:
-    """Prices of models. What is unknown is told once for each model and has no cost."""
+    """Prices of models. What is unknown has no cost; the first such model is told, once in a process."""
 
     def __init__(self, configured: Mapping[str, Mapping[str, float]], report: Callable[[str], None] = record) -> None:
-        """`configured` has US dollars per million tokens by model: `input_per_million`, `output_per_million`."""
+        """`configured` has US dollars per million tokens by model: `input_per_million`, `output_per_million`, and
+        `cached_input_per_million` where tokens from a cache have a price of their own.
+        """
         self._configured = configured
         self._report = report
-        self._told: set[str] = set()
+        self._told = False
         self._warming = False
 
     def warm(self, model: str | None) -> None:
@@ -29,10 +42,10 @@ class Prices:
         self._warming = True
         threading.Thread(target=_import_table, name="theodore-otel-prices", daemon=True).start()
 
-    def cost(self, provider: str | None, models: tuple[str | None, ...], tokens: tuple[int, int]) -> float | None:
+    def cost(self, provider: str | None, models: tuple[str | None, ...], tokens: Tokens) -> float | None:
         """Return the price of a call in US dollars, None when no price is known.
 
-        `models` are the names to look under, best first; `tokens` are those of input and output.
+        `models` are the names to look under, best first.
         """
         names = [name for name in dict.fromkeys(models) if name]
         for name in names:
@@ -47,24 +60,29 @@ class Prices:
         return None
 
     def _tell(self, provider: str | None, names: list[str]) -> None:
-        model = names[0] if names else "?"
-        if model in self._told:
+        if self._told:
             return
-        self._told.add(model)
+        self._told = True
+        model = names[0] if names else "?"
         why = "no price is known" if _table() else "genai-prices is not installed (theodore-otel[cost])"
         self._report(f"calls of model {model} ({provider}) have no cost: {why}; set instrument.prices")
 
 
-def _configured_cost(price: Mapping[str, float], tokens: tuple[int, int]) -> float:
-    spent = tokens[0] * price.get("input_per_million", 0.0) + tokens[1] * price.get("output_per_million", 0.0)
+def _configured_cost(price: Mapping[str, float], tokens: Tokens) -> float:
+    full = price.get("input_per_million", 0.0)
+    cached = price.get("cached_input_per_million", full)
+    read = min(tokens.cached, tokens.input)
+    spent = (tokens.input - read) * full + read * cached + tokens.output * price.get("output_per_million", 0.0)
     return spent / _PER_MILLION
 
 
-def _known_cost(provider: str | None, model: str, tokens: tuple[int, int]) -> float | None:
+def _known_cost(provider: str | None, model: str, tokens: Tokens) -> float | None:
     table = _table()
     if table is None:
         return None
-    usage = table.Usage(input_tokens=tokens[0], output_tokens=tokens[1])
+    cached = {"cache_read_tokens": tokens.cached, "cache_write_tokens": tokens.written}
+    more = {name: count for name, count in cached.items() if count}
+    usage = table.Usage(input_tokens=tokens.input, output_tokens=tokens.output, **more)
     try:
         return float(table.calc_price(usage, model_ref=model, provider_id=provider).total_price)
     except (LookupError, ValueError):

@@ -42,8 +42,16 @@ class Encoder:
         """Encode log records; returns bytes and the number of records."""
         from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 
-        request = encode_logs(records)
+        from theodore_otel.instrument.processors import WholeRecord
+
+        others = [record for record in records if type(record) is not WholeRecord]
+        request = encode_logs(others)
         self._scrubber.logs(request)
+        if len(others) < len(records):
+            whole: list[Any] = [record for record in records if type(record) is WholeRecord]
+            masked = encode_logs(whole)
+            self._scrubber.logs(masked, records=False)
+            request.MergeFrom(masked)
         return request.SerializeToString(), len(records)
 
     def metrics(self, collected: Sequence[Any]) -> tuple[bytes, int]:

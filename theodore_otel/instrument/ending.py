@@ -16,28 +16,44 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from theodore_otel.instrument import children
 from theodore_otel.instrument.lazy import when_imported
 from theodore_otel.instrument.pipeline import Pipeline
 from theodore_otel.instrument.say import say
 
-_WORDS: Final = {"traces": ("span", "spans"), "logs": ("log record", "log records"), "metrics": ("metric", "metrics")}
+if TYPE_CHECKING:
+    from theodore_otel.instrument.courier import Courier
+    from theodore_otel.journal.audit_lazy import LazyDelivery
+
+_WRITING_SECONDS: Final = 0.15
+_WRITING_SHARE: Final = 0.15
+"""What is kept of the budget for writing down what could not be delivered."""
+
+_WORDS: Final = {
+    "traces": ("span", "spans"),
+    "logs": ("log record", "log records"),
+    "metrics": ("metric", "metrics"),
+    "audit": ("audit record", "audit records"),
+}
 
 
 class Ending:
     """Closes every pipeline at once, within the budget."""
 
-    def __init__(self, pipelines: Sequence[Pipeline], budget: float) -> None:
+    def __init__(self, pipelines: Sequence[Pipeline | LazyDelivery], budget: float) -> None:
         """Remember the pipelines; `budget` is in seconds."""
         self._pipelines = pipelines
         self._budget = budget
         self._before: list[Callable[[], None]] = []
         self._done = False
         self._terminated = _Terminated(self)
+        self.courier: Courier | None = None
+        """What keeps on disk what cannot be delivered."""
         self.running = False
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._after_fork)
@@ -64,13 +80,14 @@ class Ending:
             pass
         finally:
             self.running = False
-        message = summary(self._pipelines)
+        self._put_away()
+        message = summary(self._pipelines, self.courier)
         if message:
             say(message)
         _keep_interrupted()
 
     def _deliver(self) -> None:
-        deadline = time.monotonic() + self._budget
+        deadline = time.monotonic() + self._budget - min(_WRITING_SECONDS, _WRITING_SHARE * self._budget)
         for action in self._before:
             try:
                 action()
@@ -78,8 +95,18 @@ class Ending:
                 say(f"cannot finish cleanly: {type(error).__name__}: {error}")
         for pipeline in self._pipelines:
             pipeline.close(deadline)
+        if self.courier is not None:
+            self.courier.close(deadline)
         for pipeline in self._pipelines:
             pipeline.join()
+        if self.courier is not None:
+            self.courier.join()
+
+    def _put_away(self) -> None:
+        for pipeline in self._pipelines:
+            if isinstance(pipeline, Pipeline):
+                with contextlib.suppress(KeyboardInterrupt):
+                    pipeline.put_away()
 
     def _follow_workers(self, util: Any) -> None:
         util.register_after_fork(self, lambda ending: ending.become_worker(util))
@@ -97,6 +124,8 @@ class Ending:
 
     def _after_fork(self) -> None:
         self._done = self.running = False
+        if self.courier is not None:
+            self.courier.forget()
 
 
 def _keep_interrupted() -> None:
@@ -110,22 +139,48 @@ def _keep_interrupted() -> None:
             exec("raise KeyboardInterrupt")  # noqa: S102
 
 
-def summary(pipelines: Sequence[Pipeline]) -> str:
-    """Say in one line what was not delivered and why; empty when all is well."""
-    counts: list[str] = []
+def summary(pipelines: Sequence[Pipeline | LazyDelivery], courier: Courier | None = None) -> str:
+    """Say in one line what was not delivered, why, and what becomes of it; empty when all is well."""
+    spooled = courier.kept if courier else Counter[str]()
+    kept, lost = Counter(spooled), Counter[str]()
     reasons: list[str] = []
     targets: list[str] = []
     for pipeline in pipelines:
         count, reason = pipeline.lost()
-        if not count:
-            continue
-        one, many = _WORDS[pipeline.signal]
-        counts.append(f"{count} {one if count == 1 else many}")
-        reasons.append(reason)
-        targets.append(_base(pipeline.sender.url))
-    if not counts:
-        return ""
-    return f"not delivered to {' and '.join(_unique(targets))}: {', '.join(counts)} ({'; '.join(_unique(reasons))})"
+        if count or kept[pipeline.signal]:
+            (kept if pipeline.signal == "audit" else lost)[pipeline.signal] += count
+            reasons.append(reason)
+            targets.append(_base(pipeline.sender.url))
+    parts = []
+    if targets:
+        counts = ", ".join(filter(None, (counted(kept, "kept: "), counted(lost, "lost: " if kept.total() else ""))))
+        parts.append(f"not delivered to {' and '.join(_unique(targets))}: {counts} ({'; '.join(_unique(reasons))})")
+    if kept.total():
+        flush = ", as does `theodore-otel spool flush`" if spooled.total() else ""
+        parts.append(f"the next run under the same credential delivers what is kept{flush}")
+    return "; ".join([*parts, *(notes(courier) if courier else ())])
+
+
+def notes(courier: Courier) -> list[str]:
+    """Say what became of earlier runs' telemetry, and why this one's could not be kept."""
+    report = courier.report
+    told = {
+        "the spool was full, the oldest were deleted: ": courier.evicted,
+        "of earlier runs, deleted as too old for a backend: ": report.old,
+        f"of earlier runs, refused for good ({report.refusal}): ": report.refused,
+    }
+    parts = [counted(counts, text) for text, counts in told.items() if counts.total()]
+    if report.damaged:
+        parts.append(f"of earlier runs, damaged and set aside: {report.damaged} file{'s' * (report.damaged > 1)}")
+    if courier.trouble:
+        parts.append(f"the spool cannot be used ({courier.trouble})")
+    return parts
+
+
+def counted(counts: Mapping[str, int], before: str = "") -> str:
+    """Return counts by signal in words, after `before`; empty when there are none."""
+    words = [f"{count} {_WORDS[signal][count > 1]}" for signal in _WORDS if (count := counts.get(signal, 0))]
+    return before + ", ".join(words) if words else ""
 
 
 def _base(url: str) -> str:

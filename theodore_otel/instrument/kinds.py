@@ -60,6 +60,8 @@ _ALL: Final = (
             Field("operation", names.GEN_AI_OPERATION, default="chat"),
             Field("input_tokens", names.GEN_AI_INPUT_TOKENS, as_count),
             Field("output_tokens", names.GEN_AI_OUTPUT_TOKENS, as_count),
+            Field("cached_tokens", names.GEN_AI_CACHE_READ_TOKENS, as_count),
+            Field("cache_write_tokens", names.GEN_AI_CACHE_CREATION_TOKENS, as_count),
         ),
         (names.GEN_AI_OPERATION, names.GEN_AI_REQUEST_MODEL),
         client=True,

@@ -19,11 +19,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import update_wrapper
 from threading import local
 from typing import TYPE_CHECKING, Any, Final
 
+from theodore_otel.instrument import service
+from theodore_otel.instrument.scrub import OF_THEIR_OWN
+from theodore_otel.instrument.settings import Settings
 from theodore_otel.instrument.tracebacks import HIDDEN
 
 if TYPE_CHECKING:
@@ -35,6 +38,18 @@ _LOGGING_FILE: Final = logging.Logger.info.__code__.co_filename
 _ADAPTER_ASKS: Final = logging.LoggerAdapter.isEnabledFor.__code__
 _LOG: Final = logging.Logger._log.__code__
 _OWN: Final = ("opentelemetry", "theodore_otel")
+# As upstream's handler has them, which knows no TRACE.
+_SEVERITIES: Final = {
+    5: ("TRACE", 1),
+    logging.DEBUG: ("DEBUG", 5),
+    logging.INFO: ("INFO", 9),
+    logging.WARNING: ("WARN", 13),
+    logging.ERROR: ("ERROR", 17),
+    logging.CRITICAL: ("FATAL", 21),
+}
+
+active: LogExport | None = None
+"""What exports this process's records, once it is installed."""
 
 _busy = local()
 
@@ -48,13 +63,15 @@ class LogExport:
         self._level_of = level_of
         self._levels: dict[str, int] = {}
         self._translator: Any = None
+        self._loggers: dict[str, Any] = {}
         self._is_enabled_for = logging.Logger.isEnabledFor
         self._handle = logging.Logger.handle
         self._call_handlers = logging.Logger.callHandlers
 
     def install(self) -> None:
         """Wrap the three methods."""
-        export = self
+        global active
+        active = export = self
         is_enabled_for, handle, call_handlers = self._is_enabled_for, self._handle, self._call_handlers
 
         def isEnabledFor(self: logging.Logger, level: int) -> bool:  # noqa: N802
@@ -86,12 +103,22 @@ class LogExport:
         logging.Logger.isEnabledFor = isEnabledFor  # type: ignore[method-assign]
         logging.Logger.handle = wrapped_handle  # type: ignore[method-assign]
         logging.Logger.callHandlers = callHandlers  # type: ignore[method-assign]
+        _forget_levels()
 
     def uninstall(self) -> None:
         """Put the original methods back."""
+        global active
+        active = None
         logging.Logger.isEnabledFor = self._is_enabled_for  # type: ignore[method-assign]
         logging.Logger.handle = self._handle  # type: ignore[method-assign]
         logging.Logger.callHandlers = self._call_handlers  # type: ignore[method-assign]
+        _forget_levels()
+
+    def follow_levels(self, level: int, components: Mapping[str, int]) -> None:
+        """Export from other levels from now on."""
+        self._level_of = Settings(log_level=level, log_components=components).export_level
+        self._levels = {}
+        _forget_levels()
 
     def level(self, name: str) -> int:
         """Return the export level of a logger; far above everything for our own side's loggers."""
@@ -115,13 +142,32 @@ class LogExport:
         if getattr(_busy, "structlog", False) and _came_from_structlog(sys._getframe(2)):
             _busy.structlog = False
             return
+        if service.is_left_out(record.name):
+            return
         _busy.now = True
         try:
-            self._load().emit(record)
+            attributes = getattr(record, "theodore_attributes", None)
+            if attributes is not None and _is_ready(record, attributes):
+                self._emit(record, attributes)
+            else:
+                self._load().emit(record)
         except Exception:  # noqa: BLE001, S110 - a message that cannot be formatted is logging's to report, not ours
             pass
         finally:
             _busy.now = False
+
+    def _emit(self, record: logging.LogRecord, attributes: dict[str, Any]) -> None:
+        """Emit a record whose attributes are fit for OTLP already: the SDK would copy and check each of them again."""
+        from theodore_otel.instrument.processors import whole_record
+
+        if record.name not in self._loggers:
+            self._loggers[record.name] = self._provider.get_logger(record.name)
+        logger = self._loggers[record.name]
+        moment = int(record.created * 1e9)
+        text, number = _SEVERITIES[record.levelno]
+        whole = whole_record(logger, moment, text, number, record.msg, attributes)
+        if whole is not None:
+            logger._multi_log_record_processor.on_emit(whole)
 
     def _load(self) -> Any:
         # Imported with the first record: 30 ms that a command without a log line does not pay.
@@ -133,6 +179,28 @@ class LogExport:
             logging._removeHandlerRef(_reference(handler))  # type: ignore[attr-defined]
             self._translator = handler
         return self._translator
+
+
+def _is_ready(record: Any, attributes: dict[str, Any]) -> bool:
+    """Say whether a TelemetryRecord may go as it is: no filter changed it, and all of it is masked."""
+    return record.msg is record.theodore_message and OF_THEIR_OWN.isdisjoint(attributes)
+
+
+def is_wanted(logger: logging.Logger, level: int) -> bool:
+    """Say whether a record is shown or exported. The answer is kept where `logging` keeps its own, and forgets it when
+    a level changes.
+    """
+    cache: dict[int, bool] = logger._cache  # type: ignore[attr-defined]
+    known = cache.get(-level)
+    if known is None:
+        with logging._lock:  # type: ignore[attr-defined]
+            shown = level >= logger.getEffectiveLevel() and logger.manager.disable < level
+            known = cache[-level] = shown or (active is not None and active.wanted(logger, level))
+    return known
+
+
+def _forget_levels() -> None:
+    logging.root.manager._clear_cache()  # type: ignore[attr-defined]
 
 
 def _asked_by_logging(frame: FrameType) -> bool:

@@ -21,6 +21,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from theodore_otel.conventions import names
 from theodore_otel.instrument import active, outcome, usage
+from theodore_otel.instrument import research as researches
 from theodore_otel.instrument.operation import Tools, quietly
 from theodore_otel.instrument.outcome import Outcome
 from theodore_otel.instrument.readers import MISSING, Call, Parameters, Reader, reader
@@ -33,15 +34,37 @@ _LARGEST_ANSWER: Final = 8 * 1024 * 1024
 """Bytes of JSON that are parsed for the usage; a longer answer is not one of a chat."""
 
 
-def _readers(*paths: str) -> tuple[Reader, ...]:
-    return tuple(reader(f"result.{path}", Parameters()) for path in paths)
+def _reader(*paths: str) -> Reader:
+    """Return what reads the first of some paths, or sums of paths, that an answer has."""
+    return reader([" + ".join(f"result.{part}" for part in path.split(" + ")) for path in paths], Parameters())
 
 
-# As OpenAI and OpenRouter say it, as Anthropic does, as Gemini does.
-_INPUT: Final = _readers("usage.prompt_tokens", "usage.input_tokens", "usageMetadata.promptTokenCount")
-_OUTPUT: Final = _readers("usage.completion_tokens", "usage.output_tokens", "usageMetadata.candidatesTokenCount")
-_MODEL: Final = _readers("model", "modelVersion")
-_ERROR: Final = _readers("error.message", "error")
+# As OpenAI and OpenRouter say it, as Anthropic and OpenAI's responses do, as Bedrock's Converse, as Gemini.
+# What came from a cache is part of the input; Anthropic and Bedrock count it apart.
+_COUNTS: Final = {
+    names.GEN_AI_INPUT_TOKENS: _reader(
+        "usage.prompt_tokens",
+        "usage.input_tokens + usage.cache_read_input_tokens + usage.cache_creation_input_tokens",
+        "usage.inputTokens + usage.cacheReadInputTokens + usage.cacheWriteInputTokens",
+        "usageMetadata.promptTokenCount + usageMetadata.toolUsePromptTokenCount",
+    ),
+    names.GEN_AI_OUTPUT_TOKENS: _reader(
+        "usage.completion_tokens",
+        "usage.output_tokens",
+        "usage.outputTokens",
+        "usageMetadata.candidatesTokenCount + usageMetadata.thoughtsTokenCount",
+    ),
+    names.GEN_AI_CACHE_READ_TOKENS: _reader(
+        "usage.prompt_tokens_details.cached_tokens",
+        "usage.input_tokens_details.cached_tokens",
+        "usage.cache_read_input_tokens",
+        "usage.cacheReadInputTokens",
+        "usageMetadata.cachedContentTokenCount",
+    ),
+    names.GEN_AI_CACHE_CREATION_TOKENS: _reader("usage.cache_creation_input_tokens", "usage.cacheWriteInputTokens"),
+}
+_MODEL: Final = _reader("model", "modelVersion")
+_ERROR: Final = _reader("error.message", "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +89,15 @@ class ModelApis:
             except (KeyError, TypeError, re.error) as error:
                 report(f"cannot watch model API {entry!r}: {error}")
 
-    def begin(self, url: Any, body: Any) -> Exchange:
-        """Start the span of a request if it goes to a model; `body` is JSON as bytes, text or object."""
-        return self._begin(url, body) or Exchange()
+    def begin(self, url: Any, body: Any, *, read_later: bool = False) -> Exchange:
+        """Start the span of a request if it goes to a model; `body` is JSON as bytes, text or object.
+
+        `read_later`: the answer is not there yet when the client gives back its response.
+        """
+        return self._begin(url, body, read_later) or Exchange()
 
     @quietly
-    def _begin(self, url: Any, body: Any) -> ModelCall | None:
+    def _begin(self, url: Any, body: Any, read_later: bool) -> ModelCall | None:
         url = str(url)
         for api in self._apis:
             found = api.url.match(url)
@@ -83,7 +109,7 @@ class ModelApis:
             return None
         asked = _parse(body)
         model = asked.get("model") if isinstance(asked, dict) else None
-        return ModelCall(api, model or found.groupdict().get("model"), self.tools)
+        return ModelCall(api, model or found.groupdict().get("model"), self.tools, read_later)
 
 
 class Exchange:
@@ -107,14 +133,16 @@ class ModelCall(Exchange):
 
     recognised = True
 
-    def __init__(self, api: ModelApi, model: Any, tools: Tools) -> None:
+    def __init__(self, api: ModelApi, model: Any, tools: Tools, read_later: bool) -> None:
         """Start the span and make it current, until the scope is left; it stays open until the answer is read."""
         self._api = api
         self._tools = tools
         self._model = as_text(model, tools.redact)
         self._ledger = usage.ledger()
+        self._research = researches.current()
         self._ended = False
         self._adopted = False
+        self._read_later = read_later
         tools.prices.warm(self._model)
         self._span = None if self._ledger is not None else self._take_span()
         self._token = context.attach(self._inner_context())
@@ -141,6 +169,8 @@ class ModelCall(Exchange):
             attributes[names.GEN_AI_RESPONSE_MODEL] = model
         if used is not None:
             attributes.update(usage.attributes([used], self._tools.prices))
+            if self._research:
+                self._research.add(attributes)
         self._end(self._judge(status, answer), attributes)
 
     @quietly
@@ -155,10 +185,13 @@ class ModelCall(Exchange):
         }
         if self._model:
             attributes[names.GEN_AI_REQUEST_MODEL] = self._model
+        if self._research and self._research.company:
+            attributes[names.COMPANY_NAME] = self._research.company
         name = f"{self._api.operation} {self._model}" if self._model else self._api.operation
         active.change("ai", 1)
         outer = trace.get_current_span()
-        self._adopted = _is_http_span(outer)
+        # The span of an HTTP instrumentation ends with the response; an answer that is read later needs its own.
+        self._adopted = not self._read_later and _is_http_span(outer)
         if not self._adopted:
             return self._tools.tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
         outer.update_name(name)
@@ -173,17 +206,17 @@ class ModelCall(Exchange):
         return trace.set_span_in_context(self._span, inner)
 
     def _usage(self, answer: Any) -> usage.Usage | None:
-        counts = [as_count(self._first(readers, answer), self._tools.redact) for readers in (_INPUT, _OUTPUT)]
-        if counts == [None, None]:
+        found = {name: as_count(_read(one, answer), self._tools.redact) for name, one in _COUNTS.items()}
+        if not any(count is not None for count in found.values()):
             return None
-        return usage.Usage(counts[0] or 0, counts[1] or 0, self._api.provider, self._model, self._answering(answer))
+        return usage.Usage(usage.tokens(found), self._api.provider, self._model, self._answering(answer))
 
     def _answering(self, answer: Any) -> str | None:
-        model = self._first(_MODEL, answer)
+        model = _read(_MODEL, answer)
         return as_text(model, self._tools.redact) if isinstance(model, str) else None
 
     def _judge(self, status: int, answer: Any) -> Outcome:
-        error = self._first(_ERROR, answer)
+        error = _read(_ERROR, answer)
         if status < 400 and error is None:
             return outcome.SUCCESS
         text = as_text(error, self._tools.redact) if isinstance(error, str) else None
@@ -202,11 +235,10 @@ class ModelCall(Exchange):
         if not self._adopted:
             self._span.end()
 
-    @staticmethod
-    def _first(readers: tuple[Reader, ...], answer: Any) -> Any:
-        call = Call(None, (), {}, answer)
-        found = (read(call) for read in readers)
-        return next((value for value in found if value is not MISSING and value is not None), None)
+
+def _read(one: Reader, answer: Any) -> Any:
+    value = one(Call(None, (), {}, answer))
+    return None if value is MISSING else value
 
 
 def _api(entry: Mapping[str, Any]) -> ModelApi:

@@ -1,6 +1,6 @@
 """Where model calls pass: one patch for each HTTP client, made when the program imports the client.
 
-An answer that the program asked for as a stream is never read here; its call has a span without usage.
+An answer that the program asked for as a stream is never read here; it is listened to while the program reads it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import wrapt
 
+from theodore_otel.instrument import streaming, streams
 from theodore_otel.instrument.model_api import Exchange, ModelApis
 from theodore_otel.instrument.operation import quietly
 
@@ -20,11 +21,11 @@ _Kwargs = dict[str, Any]
 
 def _patch_requests(apis: ModelApis) -> None:
     def send(wrapped: Callable[..., Any], _: Any, args: _Args, kwargs: _Kwargs) -> Any:
-        call = _begin(apis, args[0] if args else kwargs.get("request"), "body")
+        call = _begin(apis, args, kwargs, "body")
         with call:
             response = wrapped(*args, **kwargs)
         # What was not asked for as a stream has been read by now, and `_content` holds it.
-        _answered(call, response, "status_code", "_content")
+        _answered(call, response, "_content", streams.listen_to_requests)
         return response
 
     wrapt.wrap_function_wrapper("requests.sessions", "Session.send", send)
@@ -32,17 +33,17 @@ def _patch_requests(apis: ModelApis) -> None:
 
 def _patch_httpx(apis: ModelApis) -> None:
     def send(wrapped: Callable[..., Any], _: Any, args: _Args, kwargs: _Kwargs) -> Any:
-        call = _begin(apis, args[0] if args else kwargs.get("request"), "_content")
+        call = _begin(apis, args, kwargs, "_content")
         with call:
             response = wrapped(*args, **kwargs)
-        _answered(call, response, "status_code", "_content")
+        _answered(call, response, "_content", streams.listen_to_httpx)
         return response
 
     async def send_async(wrapped: Callable[..., Any], _: Any, args: _Args, kwargs: _Kwargs) -> Any:
-        call = _begin(apis, args[0] if args else kwargs.get("request"), "_content")
+        call = _begin(apis, args, kwargs, "_content")
         with call:
             response = await wrapped(*args, **kwargs)
-        _answered(call, response, "status_code", "_content")
+        _answered(call, response, "_content", streams.listen_to_httpx)
         return response
 
     wrapt.wrap_function_wrapper("httpx", "Client.send", send)
@@ -52,10 +53,11 @@ def _patch_httpx(apis: ModelApis) -> None:
 def _patch_urllib3(apis: ModelApis) -> None:
     def urlopen(wrapped: Callable[..., Any], instance: Any, args: _Args, kwargs: _Kwargs) -> Any:
         url = _pool_url(instance, args[1] if len(args) > 1 else kwargs.get("url", ""))
-        call = apis.begin(url or "", args[2] if len(args) > 2 else kwargs.get("body"))
+        body = args[2] if len(args) > 2 else kwargs.get("body")
+        call = apis.begin(url or "", body, read_later=kwargs.get("preload_content") is False)
         with call:
             response = wrapped(*args, **kwargs)
-        _answered(call, response, "status", "_body")
+        _answered(call, response, "_body", streams.listen_to_urllib3)
         return response
 
     wrapt.wrap_function_wrapper("urllib3.connectionpool", "HTTPConnectionPool.urlopen", urlopen)
@@ -70,8 +72,9 @@ def _patch_aiohttp(apis: ModelApis) -> None:
         with call:
             response = await wrapped(*args, **kwargs)
         if call.recognised:
-            waiting[response] = call
-            weakref.finalize(response, call.answered, response.status, None)
+            heard = streams.listen_to_aiohttp(call, response) or call
+            waiting[response] = heard
+            weakref.finalize(response, heard.answered, response.status, None)
         return response
 
     async def read(wrapped: Callable[..., Any], instance: Any, args: _Args, kwargs: _Kwargs) -> Any:
@@ -85,23 +88,33 @@ def _patch_aiohttp(apis: ModelApis) -> None:
             call.answered(instance.status, None)
         return wrapped(*args, **kwargs)
 
-    waiting: weakref.WeakKeyDictionary[Any, Exchange] = weakref.WeakKeyDictionary()
+    waiting: weakref.WeakKeyDictionary[Any, streaming.Call] = weakref.WeakKeyDictionary()
     wrapt.wrap_function_wrapper("aiohttp.client", "ClientSession._request", request)
     wrapt.wrap_function_wrapper("aiohttp.client_reqrep", "ClientResponse.read", read)
     wrapt.wrap_function_wrapper("aiohttp.client_reqrep", "ClientResponse.close", close)
     wrapt.wrap_function_wrapper("aiohttp.client_reqrep", "ClientResponse.release", close)
 
 
-def _begin(apis: ModelApis, request: Any, body: str) -> Exchange:
-    return apis.begin(getattr(request, "url", ""), getattr(request, body, None))
+def _begin(apis: ModelApis, args: _Args, kwargs: _Kwargs, body: str) -> Exchange:
+    request = args[0] if args else kwargs.get("request")
+    read_later = bool(kwargs.get("stream"))
+    return apis.begin(getattr(request, "url", ""), getattr(request, body, None), read_later=read_later)
 
 
 @quietly
-def _answered(call: Exchange, response: Any, status: str, body: str) -> None:
-    """End a call; what the client has not read by itself is left unread."""
-    if call.recognised:
-        content = getattr(response, body, None)
-        call.answered(getattr(response, status, 0), content if isinstance(content, bytes) else None)
+def _answered(call: Exchange, response: Any, body: str, listen: streams.Listen) -> None:
+    """End a call whose answer the client has read by itself; listen to one that the program reads."""
+    if not call.recognised:
+        return
+    content = getattr(response, body, None)
+    if isinstance(content, bytes):
+        call.answered(_status(response), content)
+    elif listen(call, response) is None:
+        call.answered(_status(response), None)
+
+
+def _status(response: Any) -> int:
+    return int(getattr(response, "status_code", None) or getattr(response, "status", None) or 0)
 
 
 @quietly

@@ -19,16 +19,16 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
 from theodore_otel.conventions import names
 from theodore_otel.instrument import active, entry, outcome, usage
-from theodore_otel.instrument.cost import Prices
+from theodore_otel.instrument import research as researches
+from theodore_otel.instrument.cost import Prices, Tokens
 from theodore_otel.instrument.kinds import FUNCTION_NAME, Field, Kind
 from theodore_otel.instrument.outcome import Outcome
-from theodore_otel.instrument.readers import MISSING, Call, Parameters, Reader, reader
+from theodore_otel.instrument.readers import MISSING, Call, Parameters, Reader, is_late, reader
 from theodore_otel.instrument.texts import Redact
 from theodore_otel.instrument.tracebacks import hide_own_frame
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-_RESEARCH_KEY: Final = context.create_key("theodore-otel-research")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +62,31 @@ class Watched:
         """`entry` is the configuration of one function; its values are read by path from each call."""
         self.kind = kind
         self.tools = tools
-        self._succeeded = reader(entry.get("outcome") or "result.success", parameters)
-        self._error = reader(entry.get("error") or "result.error", parameters)
+        self.rule = outcome.Rule(entry, kind.type, parameters)
+        self._conditions = [
+            (reader(path, parameters), wanted if isinstance(wanted, list) else [wanted])
+            for path, wanted in (entry.get("when") or {}).items()
+        ]
         self._early: list[tuple[Field, Reader]] = []
         self._late: list[tuple[Field, Reader]] = []
         for one in kind.fields:
             default = function_name if one.default == FUNCTION_NAME else one.default
             text = entry.get(one.key) or default
             if text is not None:
-                place = self._late if str(text).split(".")[0] == "result" else self._early
-                place.append((one, reader(text, parameters)))
+                (self._late if is_late(text) else self._early).append((one, reader(text, parameters)))
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Observer:
-        """Start the span of one call. A call inside another watched model call makes none."""
+        """Start the span of one call. A call inside another watched model call, or not as `when` says, makes none."""
         return self._begin(instance, args, kwargs) or NOTHING
 
     @quietly
     def _begin(self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation | None:
         if self.kind.type == "ai" and usage.ledger() is not None:
             return None
-        return Operation(self, Call(instance, args, kwargs))
+        call = Call(instance, args, kwargs)
+        if not all(read(call) in wanted for read, wanted in self._conditions):
+            return None
+        return Operation(self, call)
 
     def attributes(self, call: Call, *, late: bool) -> dict[str, Any]:
         """Return the span attributes that can be read before the call, or after it (`late`)."""
@@ -92,10 +97,6 @@ class Watched:
                 found[one.attribute] = converted
         return found
 
-    def judge(self, call: Call) -> Outcome:
-        """Say how a call that returned went."""
-        return outcome.from_result(call, self._succeeded, self._error, self.kind.type, self.tools.redact)
-
 
 class Observer:
     """What a wrapper does around a call. This one observes nothing."""
@@ -103,6 +104,9 @@ class Observer:
     def attach(self) -> Token[Context] | None:
         """Make the span current; the token goes to `context.detach`."""
         return None
+
+    def gave(self, item: Any) -> None:
+        """Note an item of a generator."""
 
     def returned(self, result: Any) -> None:
         """End the span of a call that returned."""
@@ -162,8 +166,9 @@ class Operation(Observer):
         self._watched = watched
         self._call = call
         self._ledger = usage.Ledger() if watched.kind.type == "ai" else None
-        self._outermost = watched.kind.type == "research" and context.get_value(_RESEARCH_KEY) is None
         self._attributes = watched.attributes(call, late=False)
+        self._around = researches.current()
+        self._research = self._begin_research()
         self._ended = False
         self.span = self._start()
         self.context = self._inner_context()
@@ -174,24 +179,37 @@ class Operation(Observer):
         """Make the span current; the token goes to `detach`."""
         return context.attach(self.context)
 
+    def gave(self, item: Any) -> None:
+        """Note an item of a generator; the last one can be read."""
+        self._call.item = item
+
     @quietly
     def returned(self, result: Any) -> None:
         """End the span of a call that returned."""
         self._call.result = result
-        late = self._watched.attributes(self._call, late=True)
-        self._attributes.update(late)
-        self._end(self._watched.judge(self._call))
+        self._attributes.update(self._watched.attributes(self._call, late=True))
+        self._end(self._watched.rule.of_result(self._call, self._watched.tools.redact))
 
     @quietly
     def raised(self, error: BaseException) -> None:
         """End the span of a call that raised."""
-        judged = outcome.from_exception(error, self._watched.tools.redact)
+        judged = self._watched.rule.of_exception(error, self._watched.tools.redact)
+        if isinstance(error, GeneratorExit):
+            self._attributes.update(self._watched.attributes(self._call, late=True))
         if not judged.success:
             self.span.record_exception(error)
         self._end(judged)
 
+    def _begin_research(self) -> researches.Research | None:
+        """Return the research that this call is, None for one inside another and for all other kinds."""
+        if self._around is not None or self._watched.kind.type != "research":
+            return None
+        return researches.Research(self._attributes.get(names.COMPANY_NAME))
+
     def _start(self) -> Span:
         kind = self._watched.kind
+        if kind.type == "ai" and self._around and self._around.company:
+            self._attributes[names.COMPANY_NAME] = self._around.company
         attributes = {names.OPERATION_TYPE: kind.type, **self._attributes}
         span_kind = SpanKind.CLIENT if kind.client else SpanKind.INTERNAL
         tracer = self._watched.tools.tracer
@@ -201,7 +219,7 @@ class Operation(Observer):
         inner = trace.set_span_in_context(self.span)
         if self._ledger is not None:
             inner = usage.with_ledger(inner, self._ledger)
-        return context.set_value(_RESEARCH_KEY, True, inner) if self._outermost else inner
+        return researches.within(inner, self._research) if self._research else inner
 
     def _end(self, judged: Outcome) -> None:
         if self._ended:
@@ -211,21 +229,24 @@ class Operation(Observer):
         try:
             if self._ledger is not None:
                 self._attributes = self._with_usage(self._ledger.entries)
+                if self._around:
+                    self._around.add(self._attributes)
             self.span.update_name(self._watched.kind.name(self._attributes))
             self.span.set_attributes({**self._attributes, names.SUCCESS: judged.success})
             self._mark(judged)
+            if self._research:
+                researches.tell(self._research, self._attributes, success=judged.success, inside=self.context)
         finally:
             self.span.end()
 
     def _with_usage(self, recognised: list[usage.Usage]) -> dict[str, Any]:
         """Add the sum of the calls recognised inside; tokens that the configuration names win over it."""
         own = self._attributes
-        counts = own.get(names.GEN_AI_INPUT_TOKENS), own.get(names.GEN_AI_OUTPUT_TOKENS)
-        if counts != (None, None):
-            last = recognised[-1] if recognised else usage.Usage(0, 0, None, None, None)
+        if names.GEN_AI_INPUT_TOKENS in own or names.GEN_AI_OUTPUT_TOKENS in own:
+            last = recognised[-1] if recognised else usage.Usage(Tokens(0, 0), None, None, None)
             provider = own.get(names.GEN_AI_PROVIDER) or last.provider
             model = own.get(names.GEN_AI_REQUEST_MODEL) or last.request_model
-            recognised = [usage.Usage(counts[0] or 0, counts[1] or 0, provider, model, last.response_model)]
+            recognised = [usage.Usage(usage.tokens(own), provider, model, last.response_model)]
         return {**usage.attributes(recognised, self._watched.tools.prices), **own}
 
     def _mark(self, judged: Outcome) -> None:
@@ -233,5 +254,5 @@ class Operation(Observer):
             return
         self.span.set_attribute(names.ERROR_TYPE, judged.error_type)
         self.span.set_status(Status(StatusCode.ERROR, judged.description))
-        if self._outermost:
+        if self._research:
             entry.fail(judged.description)

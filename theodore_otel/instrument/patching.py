@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 from opentelemetry import trace
 
+from theodore_otel.instrument import aliases, audited
 from theodore_otel.instrument.cost import Prices
 from theodore_otel.instrument.kinds import KINDS
 from theodore_otel.instrument.model_api import ModelApis
-from theodore_otel.instrument.operation import Tools, Watched
+from theodore_otel.instrument.operation import Tools
 from theodore_otel.instrument.readers import Parameters
 from theodore_otel.instrument.scrub import Scrubber
 from theodore_otel.instrument.texts import Redact
@@ -46,13 +47,19 @@ class Patcher:
             parent, attribute, original = wrapt.resolve_path(module, path)
         except AttributeError as error:
             raise LookupError(f"there is no {path} in module {module.__name__}") from error
+        name = attribute
+        if callable(callback := _callback(original)):  # a click command runs this function
+            parent, attribute, original = original, "callback", callback
         runs = getattr(original, "__func__", original)
         function = inspect.unwrap(runs)
         if not inspect.isroutine(function):
             raise LookupError(f"{path} in module {module.__name__} is a {type(original).__name__}, not a function")
         bound = inspect.isclass(parent) and not isinstance(original, staticmethod)
-        watched = Watched(KINDS[kind], entry, attribute, Parameters.of(function, bound=bound), self._tools)
-        wrapt.apply_patch(parent, attribute, wrapt.FunctionWrapper(original, wrapper(watched, runs)))
+        watched = audited.watched(KINDS[kind], entry, name, Parameters.of(function, bound=bound), self._tools)
+        wrapped = wrapt.FunctionWrapper(original, wrapper(watched, runs))
+        wrapt.apply_patch(parent, attribute, wrapped)
+        if parent is module:
+            aliases.replace(module, name, original, wrapped)
 
     def client(self, name: str) -> None:
         """Patch one HTTP client, so that calls of model APIs are recognised."""
@@ -63,6 +70,11 @@ class Patcher:
     @cached_property
     def _apis(self) -> ModelApis:
         return ModelApis(self._settings.model_apis, self._tools, self._report)
+
+
+def _callback(command: Any) -> Any:
+    """Return the function of a click command; it was taken by the decorator that made the command."""
+    return getattr(command, "callback", None) if hasattr(type(command), "make_context") else None
 
 
 def _redactor(redaction: Mapping[str, Any]) -> Redact:

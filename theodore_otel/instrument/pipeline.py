@@ -1,7 +1,7 @@
 """Queue, encode and send one signal, in a thread of its own, within bounds on memory and on the time of the exit.
 
 Upstream's BatchProcessor is not used: its exporters are shut down one after the other and its queue cannot be read when
-the time is up. Here what could not be delivered stays available as encoded bytes (`undelivered`).
+the time is up. Here what could not be delivered stays available as encoded bytes, which the courier keeps on disk.
 """
 
 from __future__ import annotations
@@ -13,26 +13,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from theodore_otel.instrument.forks import importing
 from theodore_otel.instrument.sender import Answer, Sender
+from theodore_otel.journal.spool import Item
+
+if TYPE_CHECKING:
+    from theodore_otel.instrument.courier import Courier
 
 _BACKLOG_BYTES: Final = 16 * 1024 * 1024
 _REQUEST_SECONDS: Final = 10.0
 _FIRST_RETRY_SECONDS: Final = 1.0
 _LAST_RETRY_SECONDS: Final = 30.0
 _HURRY_SECONDS: Final = 0.1
-
-
-@dataclass(frozen=True)
-class Payload:
-    """One encoded request."""
-
-    signal: str
-    body: bytes
-    count: int
-    """Spans, log records or data points in it."""
+_PAUSE_SECONDS: Final = 1.0
+_NO_ANSWER: Final = "no answer in time"
 
 
 @dataclass(frozen=True)
@@ -59,18 +55,24 @@ class Pipeline:
         *,
         prepare: Callable[[], None] = lambda: None,
         collect: Callable[[], None] | None = None,
+        courier: Courier | None = None,
+        audits: Callable[[Any], bool] | None = None,
     ) -> None:
         """`encode` gives bytes and the number of records; `prepare` imports what it needs, in the thread, as soon as
-        that runs; `collect` is called before each round (metrics).
+        that runs; `collect` is called before each round (metrics); `courier` keeps what cannot be delivered,
+        longest the records that `audits` says yes to.
         """
         self.signal = signal
         self.sender = sender
         self._encode = encode
         self._prepare = prepare
         self._collect = collect
+        self._courier = courier
+        self._audits = audits
         self._limits = limits or Limits()
         self._thread: threading.Thread | None = None
         self._rounds = 0
+        self._reason = ""
         self._reset()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._after_fork)
@@ -84,10 +86,16 @@ class Pipeline:
         self.start()
         if len(self._queue) >= self._limits.batch:
             self._wake.set()
+            if self._sending and len(self._queue) >= self._limits.queue // 2:
+                self._encode_meanwhile()
+
+    def soon(self) -> None:
+        """Have what is queued sent now, without waiting for it."""
+        self._wake.set()
 
     def start(self) -> None:
         """Start the thread if it does not run yet; it then imports what sending needs while the program works."""
-        if self._thread is not None or self._closing:
+        if self._thread is not None or self._closing or self._paused:
             return
         with self._lock:
             if self._thread is not None:
@@ -115,6 +123,20 @@ class Pipeline:
             time.sleep(0.005)
         return not self._queue and not self._backlog
 
+    def pause(self) -> None:
+        """End the thread once it has sent what it can, and start none until `resume`. Takes a second at most."""
+        self._paused = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(_PAUSE_SECONDS)
+
+    def resume(self) -> None:
+        """Go on after `pause`, with a thread and locks of the kind that `threading` makes now."""
+        ran, self._thread, self._paused = self._thread is not None, None, False
+        self._lock, self._wake = threading.RLock(), threading.Event()
+        if ran and (self._queue or self._backlog or self._collect):
+            self.start()
+
     def close(self, deadline: float) -> None:
         """Begin the end: send what is left until `deadline` (monotonic seconds). Returns at once."""
         self._deadline = deadline
@@ -127,36 +149,48 @@ class Pipeline:
             if self._queue or self._collect:
                 self._round()
             return
+        with self._lock:
+            self._encode_queue()  # the thread may wait for an answer that does not come
         self._thread.join(max(0.0, self._deadline - time.monotonic()))
 
-    def undelivered(self) -> list[Payload]:
-        """Return what could not be delivered, oldest first, as encoded bytes."""
+    def put_away(self) -> None:
+        """Have the courier keep what was not delivered; what it cannot keep is lost."""
+        if self._courier is None:
+            return
         with self._lock:
             self._encode_queue()
-            return [*self._refused, *self._backlog]
+            items = [*self._refused, *self._backlog]
+            self._refused.clear()
+            self._backlog.clear()
+            self._dropped += self._courier.keep(items)
+            if items:
+                self._reason = self._reason or _NO_ANSWER
 
     def lost(self) -> tuple[int, str]:
         """Return how many records did not arrive, and why the last attempt failed."""
-        waiting = len(self._queue) + sum(payload.count for payload in (*self._refused, *self._backlog))
+        waiting = len(self._queue) + sum(item.count for item in (*self._refused, *self._backlog))
         reason = self._reason
         if not reason and waiting:
-            reason = "no answer in time"
+            reason = _NO_ANSWER
         return waiting + self._dropped, reason or "more records than the queue holds"
 
     def _reset(self) -> None:
         self._queue: deque[Any] = deque()
-        self._backlog: deque[Payload] = deque()
-        self._refused: deque[Payload] = deque()
-        self._lock = threading.Lock()
+        self._backlog: deque[Item] = deque()
+        self._refused: deque[Item] = deque()
+        self._lock = threading.RLock()  # a signal handler may end the process in the middle of `start`
         self._wake = threading.Event()
         self._thread = None
         self._closing = False
+        self._paused = False
         self._deadline = 0.0
         self._retry_at = 0.0
         self._pause = _FIRST_RETRY_SECONDS
         self._dropped = 0
         self._rounds = 0
         self._reason = ""
+        self._sending = False
+        self._helper: threading.Thread | None = None
 
     def _after_fork(self) -> None:
         # The parent sends what it queued; the child starts empty, with locks nobody holds.
@@ -169,7 +203,7 @@ class Pipeline:
     def _work(self) -> None:
         with contextlib.suppress(Exception), importing():  # what fails here is told when the first record needs it
             self._prepare()
-        while not self._closing:
+        while not self._closing and not self._paused:
             self._wake.wait(self._limits.delay)
             self._wake.clear()
             if not self._closing:
@@ -200,7 +234,8 @@ class Pipeline:
     def _add(self, batch: list[Any]) -> None:
         body, count = self._encode(batch)
         if count:
-            self._backlog.append(Payload(self.signal, body, count))
+            audit = self._audits is not None and any(map(self._audits, batch))
+            self._backlog.append(Item(self.signal, body, count, audit=audit))
 
     def _add_one_by_one(self, batch: list[Any]) -> None:
         for record in batch:
@@ -210,24 +245,60 @@ class Pipeline:
                 self._dropped += 1
                 self._reason = f"cannot be encoded: {type(error).__name__}"
 
+    def _encode_meanwhile(self) -> None:
+        """Empty the queue while the thread waits for an answer, or it would overflow."""
+        if self._helper is not None:
+            return
+
+        def encode() -> None:
+            try:
+                with self._lock:
+                    self._encode_queue()
+            finally:
+                self._helper = None
+
+        self._helper = threading.Thread(target=encode, name=f"theodore-otel-{self.signal}-encode", daemon=True)
+        try:
+            self._helper.start()
+        except RuntimeError:  # no thread can be started any more
+            self._helper = None
+
     def _send_backlog(self) -> None:
         while self._backlog and (self._closing or time.monotonic() >= self._retry_at):
             timeout = self._timeout()
             if timeout <= 0:
                 return
-            answer = self.sender.send(self._backlog[0].body, timeout)
-            if not answer.delivered and answer.retry:
-                self._reason = answer.reason
-                self._wait_longer(answer)
+            item = self._backlog[0]
+            self._sending = True
+            try:
+                answer = self.sender.send(item.body, timeout)
+            finally:
+                self._sending = False
+            if not self._settle(item, answer):
                 return
-            payload = self._backlog.popleft()
-            self._pause = _FIRST_RETRY_SECONDS
-            if answer.delivered:
-                self._note_rejected(answer.body)
-            else:
-                self._reason = answer.reason
-                self._refused.append(payload)
+
+    def _settle(self, item: Item, answer: Answer) -> bool:
+        """Do what the answer asks for. Returns whether to go on with the next one."""
+        if not answer.delivered:
+            self._reason = answer.reason
+        if answer.retry and not answer.delivered:
+            self._wait_longer(answer)
+            return False
+        self._pause = _FIRST_RETRY_SECONDS
+        with self._lock:
+            if not self._backlog or self._backlog[0] is not item:
+                return True  # it went to disk meanwhile, and will arrive twice if it arrived now
+            self._backlog.popleft()
+            if answer.permanent:
+                self._dropped += item.count
+            elif not answer.delivered:
+                self._refused.append(item)
                 self._cap(self._refused)
+        if answer.delivered:
+            self._note_rejected(answer.body)
+            if self._courier is not None:
+                self._courier.collector_answers()
+        return True
 
     def _timeout(self) -> float:
         return self._deadline - time.monotonic() if self._closing else _REQUEST_SECONDS
@@ -246,9 +317,14 @@ class Pipeline:
             self._dropped += count
             self._reason = f"refused by the collector: {reason}" if reason else "refused by the collector"
 
-    def _cap(self, payloads: deque[Payload]) -> None:
-        size = sum(len(payload.body) for payload in payloads)
-        while size > _BACKLOG_BYTES:
-            oldest = payloads.popleft()
-            size -= len(oldest.body)
-            self._dropped += oldest.count
+    def _cap(self, items: deque[Item]) -> None:
+        size = sum(len(item.body) for item in items)
+        if size <= _BACKLOG_BYTES:
+            return
+        floor = _BACKLOG_BYTES // 2 if self._courier else _BACKLOG_BYTES  # files are written for many at once
+        oldest: list[Item] = []
+        while size > floor:
+            oldest.append(items.popleft())
+            size -= len(oldest[-1].body)
+        count = sum(item.count for item in oldest)
+        self._dropped += self._courier.keep(oldest) if self._courier else count

@@ -7,18 +7,51 @@ context a record would carry no correlation id, so its processors are given the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Final
 
 from opentelemetry import context as context_api
+from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.baggage import get_all
 from opentelemetry.context import Context
 from opentelemetry.processor.baggage import BaggageLogProcessor, BaggageSpanProcessor
-from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
+from opentelemetry.sdk._logs import Logger, LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import Span as ApiSpan
 
+from theodore_otel.conventions import names
 from theodore_otel.instrument import context, entry
 from theodore_otel.instrument.pipeline import Pipeline
+
+_SEVERITY_NUMBERS: Final = {number.value: number for number in SeverityNumber}
+
+
+class WholeRecord(ReadWriteLogRecord):
+    """A log record that has its baggage, and is masked and checked already: TheodoreLogger made it so."""
+
+
+def whole_record(
+    logger: Logger, moment: int, text: str, severity: int, body: str, attributes: dict[str, Any]
+) -> WholeRecord | None:
+    """Return a record for `logger`, `moment` in nanoseconds; None where the SDK's limits are for the SDK to keep: then
+    it has emitted it.
+    """
+    made = LogRecord(
+        timestamp=moment,
+        observed_timestamp=moment,
+        severity_text=text,
+        severity_number=_SEVERITY_NUMBERS[severity],
+        body=body,
+        attributes=attributes,
+    )
+    limits = logger._log_record_limits
+    if limits.max_log_record_attribute_length is not None or len(attributes) > (limits.max_log_record_attributes or 0):
+        logger.emit(made)
+        return None
+    whole = object.__new__(WholeRecord)  # its constructor would copy and check every attribute again
+    whole.log_record, whole.limits = made, limits
+    whole.resource, whole.instrumentation_scope = logger.resource, logger.instrumentation_scope
+    return whole
 
 
 class RootedBaggageSpanProcessor(BaggageSpanProcessor):
@@ -34,6 +67,8 @@ class RootedBaggageLogProcessor(BaggageLogProcessor):
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Use the process's baggage where the current context has none."""
+        if type(log_record) is WholeRecord:
+            return
         if get_all():
             super().on_emit(log_record)
             return
@@ -103,6 +138,11 @@ def _encodable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
+def audits(record: ReadableLogRecord) -> bool:
+    """Say whether a queued record is of category audit: where records must go, it goes last."""
+    return (record.log_record.attributes or {}).get(names.CATEGORY) == "audit"
+
+
 class PipelineLogProcessor(LogRecordProcessor):
     """Hands log records to a pipeline."""
 
@@ -112,11 +152,14 @@ class PipelineLogProcessor(LogRecordProcessor):
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Queue the record; one without a time of its own (structlog without TimeStamper) happened when it was seen."""
+        if type(log_record) is WholeRecord:
+            self._queue(log_record)
+            return
         if log_record.log_record.timestamp is None:
             log_record.log_record.timestamp = log_record.log_record.observed_timestamp
         if isinstance(log_record.log_record.body, str):
             log_record.log_record.body = _encodable(log_record.log_record.body)
-        self._pipeline.put(
+        self._queue(
             ReadableLogRecord(
                 log_record=log_record.log_record,
                 resource=log_record.resource or Resource({}),
@@ -124,6 +167,11 @@ class PipelineLogProcessor(LogRecordProcessor):
                 limits=log_record.limits,
             )
         )
+
+    def _queue(self, record: ReadableLogRecord | WholeRecord) -> None:
+        self._pipeline.put(record)
+        if record.log_record.severity_number is SeverityNumber.FATAL:  # somebody is to be told at once
+            self._pipeline.soon()
 
     def shutdown(self) -> None:
         """Nothing: the pipelines are closed together, by `ending`."""

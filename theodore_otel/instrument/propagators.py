@@ -31,7 +31,6 @@ from theodore_otel.conventions import names
 from theodore_otel.instrument import context as process_context
 from theodore_otel.instrument.settings import Settings
 
-_LONGEST_ID: Final = 128
 _TRACE_HEADERS: Final = frozenset({"traceparent", "tracestate", "baggage"})
 
 
@@ -65,9 +64,9 @@ class CorrelationPropagator(TextMapPropagator):
         self, carrier: CarrierT, context: Context | None = None, setter: Setter[CarrierT] = default_setter
     ) -> None:
         """Write the correlation id into its header."""
-        value = baggage.get_baggage(names.CORRELATION_ID, context)
+        value = process_context.clean_id(baggage.get_baggage(names.CORRELATION_ID, context))
         if self._correlation and value:
-            setter.set(carrier, self._correlation, str(value))
+            setter.set(carrier, self._correlation, value)
 
     @property
     def fields(self) -> set[str]:
@@ -159,5 +158,4 @@ def build(settings: Settings) -> GuardedPropagator:
 def _first(getter: Getter[CarrierT], carrier: CarrierT, header: str) -> str | None:
     # ASGI carriers look names up in lower case; others match any case or the one given.
     values = getter.get(carrier, header) or getter.get(carrier, header.lower())
-    value = values[0].strip() if values else ""
-    return value if value and len(value) <= _LONGEST_ID and value.isprintable() else None
+    return process_context.clean_id(values[0]) if values else None

@@ -13,6 +13,9 @@ from theodore_otel.instrument.texts import shortened
 
 _URL_KEYS: Final = frozenset({"url.full", "http.url", "http.target", "url.original"})
 _QUERY_KEYS: Final = frozenset({"url.query", "url.fragment"})
+_COMMAND_LINE: Final = "process.command_args"
+OF_THEIR_OWN: Final = frozenset({*_URL_KEYS, *_QUERY_KEYS, _COMMAND_LINE})
+"""Keys whose values are masked in a way of their own."""
 
 
 class Matcher(Protocol):
@@ -48,11 +51,11 @@ class Scrubber:
                 for span in scope.spans:
                     self._span(span)
 
-    def logs(self, request: Any) -> None:
-        """Scrub an ExportLogsServiceRequest in place."""
+    def logs(self, request: Any, *, records: bool = True) -> None:
+        """Scrub an ExportLogsServiceRequest in place; without `records` what they stand under only."""
         for resource in request.resource_logs:
             self._attributes(resource.resource.attributes)
-            for scope in resource.scope_logs:
+            for scope in resource.scope_logs if records else ():
                 for record in scope.log_records:
                     self._value(record.body)
                     self._attributes(record.attributes)
@@ -116,7 +119,7 @@ class Scrubber:
                 attribute.value.string_value = matcher.url(shortened(attribute.value.string_value))
             elif matcher.key(attribute.key):
                 attribute.value.string_value = self._mask
-            elif kind == "array_value" and attribute.key == "process.command_args":
+            elif kind == "array_value" and attribute.key == _COMMAND_LINE:
                 self._command_line(attribute.value.array_value.values)
             else:
                 self._value(attribute.value)

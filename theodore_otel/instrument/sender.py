@@ -7,6 +7,7 @@ Proxies named in the environment are not used: telemetry goes to a collector nea
 
 from __future__ import annotations
 
+import os
 import socket
 import zlib
 from collections.abc import Mapping
@@ -18,7 +19,10 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from http.client import HTTPConnection, HTTPResponse
 
+    from theodore_otel.instrument.settings import Settings
+
 _RETRYABLE: Final = frozenset({408, 429, 502, 503, 504})
+_PERMANENT: Final = frozenset({400, 413, 415, 422})
 _WORTH_COMPRESSING: Final = 1024  # bytes; below this gzip costs more than it saves
 
 
@@ -30,7 +34,9 @@ class Answer:
     reason: str = ""
     """Why it was not delivered, for a person; never holds a header or a body."""
     retry: bool = False
-    """Whether the same bytes may be accepted later."""
+    """Whether the same bytes may be accepted soon."""
+    permanent: bool = False
+    """Whether the same bytes will never be accepted; where neither is true, somebody has to set something right."""
     retry_after: float | None = None
     """Seconds the collector asked to wait, if it did."""
     body: bytes = b""
@@ -56,7 +62,7 @@ class Sender:
     def __init__(self, url: str, headers: Mapping[str, str], *, compress: bool = True, tls: Tls | None = None) -> None:
         """Remember where to send; nothing is opened before the first request."""
         self.url = url
-        self._headers = headers
+        self.headers = headers
         self._compress = compress
         self._tls = tls or Tls()
         self._connection: HTTPConnection | None = None
@@ -93,7 +99,7 @@ class Sender:
 
         try:
             connection = self._connect(timeout)
-            headers = {**self._headers, "content-type": "application/x-protobuf", "user-agent": "theodore-otel"}
+            headers = {**self.headers, "content-type": "application/x-protobuf", "user-agent": "theodore-otel"}
             if self._compress and len(body) >= _WORTH_COMPRESSING:
                 packer = zlib.compressobj(level=3, wbits=31)
                 body = packer.compress(body) + packer.flush()
@@ -103,7 +109,8 @@ class Sender:
             content = response.read()
         except (OSError, HTTPException, ValueError) as error:
             self.close()
-            return Answer(delivered=False, reason=_why(error, timeout), retry=not isinstance(error, ValueError))
+            unusable = isinstance(error, ValueError)
+            return Answer(delivered=False, reason=_why(error, timeout), retry=not unusable, permanent=unusable)
         if response.will_close:
             self.close()
         return _judge(response, content)
@@ -129,6 +136,25 @@ class Sender:
         if self._tls.client_certificate:
             context.load_cert_chain(self._tls.client_certificate, self._tls.client_key)
         return HTTPSConnection(host, port, timeout=timeout, context=context)
+
+
+def sender_of(settings: Settings, signal: str) -> Sender:
+    """Return what sends a signal as the settings and the standard variables say."""
+    headers = settings.headers.get(signal, {})
+    return Sender(settings.url(signal), headers, compress=_compresses(), tls=_tls())
+
+
+def _compresses() -> bool:
+    return os.environ.get("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip").strip().lower() != "none"
+
+
+def _tls() -> Tls:
+    read = os.environ.get
+    return Tls(
+        certificate=read("OTEL_EXPORTER_OTLP_CERTIFICATE"),
+        client_certificate=read("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),
+        client_key=read("OTEL_EXPORTER_OTLP_CLIENT_KEY"),
+    )
 
 
 def _address(url: str) -> tuple[str, str, int | None]:
@@ -176,7 +202,7 @@ def _judge(response: HTTPResponse, content: bytes) -> Answer:
         return Answer(
             delivered=False, reason=reason, retry=True, retry_after=_seconds(response.getheader("retry-after"))
         )
-    return Answer(delivered=False, reason=reason)
+    return Answer(delivered=False, reason=reason, permanent=status in _PERMANENT)
 
 
 def _seconds(header: str | None) -> float | None:

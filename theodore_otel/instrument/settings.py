@@ -45,6 +45,8 @@ class Settings:
     user_header: str | None = "X-User-ID"
     propagate_to: frozenset[str] = frozenset({"127.0.0.1", "localhost", "::1"})
     """The only hosts that are told trace, baggage and correlation id; `.example.com` means every host below it."""
+    health_routes: tuple[str, ...] = ("/health", "/health/*", "/healthz", "/livez", "/metrics", "/ready", "/readyz")
+    """Paths of a service whose requests are not reported; `/health/*` means every path below."""
     log_level: int = 20
     """Records from this level on are exported, whatever the console shows."""
     log_components: Mapping[str, int] = field(default_factory=dict)
@@ -55,6 +57,17 @@ class Settings:
     watch: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     model_apis: list[dict[str, Any]] = field(default_factory=list)
     prices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    analytics: Mapping[str, Any] = field(default_factory=dict)
+    """`commands`, `requests`, `features`, and `key`, where to find the key of the hash that stands for a user."""
+    audit: Mapping[str, Any] = field(default_factory=dict)
+    """`dir`, `keep` in seconds, `pseudonymise_actor`, and `key`, where to find the key of the hash chain."""
+
+    spool: Mapping[str, Any] = field(default_factory=dict)
+    """`enabled`, `size` in bytes and `dir`: where what cannot be delivered waits."""
+    signals: frozenset[str] = frozenset(SIGNALS)
+    """What is sent at all; `OTEL_<SIGNAL>_EXPORTER=none` switches off besides."""
+    instance_id: str | None = None
+    """`service.instance.id`; a random one by default."""
 
     def url(self, signal: str) -> str:
         """Return the URL `traces`, `logs` or `metrics` are sent to."""
@@ -67,6 +80,10 @@ class Settings:
             if name in self.log_components:
                 return self.log_components[name]
         return self.log_level
+
+
+current: Settings | None = None
+"""What this process reports by, once it is set up."""
 
 
 def disabled(environ: Mapping[str, str] = os.environ) -> bool:
@@ -82,6 +99,19 @@ def load(environ: Mapping[str, str] = os.environ) -> tuple[Settings, list[str]]:
         document = {**document, "redaction": _packaged().get("redaction")}  # left out is not switched off
     settings = _from_document(document, complaints)
     return _from_environment(settings, environ, complaints), complaints
+
+
+def read_levels(environ: Mapping[str, str] = os.environ) -> tuple[int, Mapping[str, int]]:
+    """Read the levels alone, from the file that `THEODORE_OTEL_CONFIG` names now: of everything, and of components.
+
+    Raises ValueError with one line for a person where they cannot be used as they stand there.
+    """
+    complaints: list[str] = []
+    pick = _Picker(_read(environ, complaints), complaints)
+    levels = pick.level("logging.level", Settings.log_level), pick.levels("logging.components")
+    if complaints:
+        raise ValueError("; ".join(complaint.partition("; using ")[0] for complaint in complaints))
+    return levels
 
 
 def _packaged() -> dict[str, Any]:
@@ -127,6 +157,7 @@ def _from_document(document: Mapping[str, Any], complaints: list[str]) -> Settin
         tenant_header=pick.header("tenant_header", default.tenant_header),
         user_header=pick.header("user_header", default.user_header),
         propagate_to=frozenset(str(host).lower() for host in pick("propagate_to", list, sorted(default.propagate_to))),
+        health_routes=tuple(str(path) for path in pick("health_routes", list, default.health_routes)),
         log_level=pick.level("logging.level", default.log_level),
         log_components=pick.levels("logging.components"),
         redaction=pick("redaction", dict, {}),
@@ -134,6 +165,9 @@ def _from_document(document: Mapping[str, Any], complaints: list[str]) -> Settin
         watch=pick("watch", dict, {}),
         model_apis=pick("model_apis", list, []),
         prices=pick("prices", dict, {}),
+        analytics=pick("analytics", dict, {}),
+        audit=pick("audit", dict, {}),
+        spool=pick("spool", dict, {}),
     )
 
 
@@ -168,8 +202,11 @@ class _Picker:
 
     def levels(self, path: str) -> dict[str, int]:
         """Read a mapping from component to level."""
-        names = self(path, dict, {})
-        return {name: _LEVELS[str(level).upper()] for name, level in names.items() if str(level).upper() in _LEVELS}
+        names = {name: str(level).upper() for name, level in self(path, dict, {}).items()}
+        for name, level in names.items():
+            if level not in _LEVELS:
+                self._complain(f"{path}.{name}", level, "logging.level")
+        return {name: _LEVELS[level] for name, level in names.items() if level in _LEVELS}
 
     def _find(self, path: str) -> Any:
         value: Any = self._document

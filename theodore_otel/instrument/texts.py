@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sized
 from typing import Any, Final
@@ -38,11 +39,17 @@ def as_text(value: Any, redact: Redact) -> str | None:
     return text[:_LONGEST] or None
 
 
-def as_count(value: Any, redact: Redact) -> int | None:
-    """Return a number, or the length of what has one; None where neither makes sense."""
-    del redact
-    if isinstance(value, bool) or value is None:
-        return None
-    if isinstance(value, int | float):
+def number_of(value: Any) -> int | float | None:
+    """Return a number, also one that came as digits (as in a header); None for all else."""
+    if isinstance(value, str) and value.isdecimal() and len(value) <= 18:
         return int(value)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def as_count(value: Any, redact: Redact) -> int | None:
+    """Return a number (also one in digits), or the length of what has one; None where neither makes sense."""
+    del redact
+    number = number_of(value)
+    if number is not None:
+        return int(number) if math.isfinite(number) else None
     return len(value) if isinstance(value, Sized) and not isinstance(value, str | bytes) else None

@@ -7,7 +7,9 @@ then, of ours. What cannot be found is told in one line and disturbs nothing.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property, partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -45,11 +47,18 @@ class WatchSettings(Protocol):
         """What is a secret."""
 
 
-def install(settings: WatchSettings, tracer_provider: TracerProvider | None = None, report: Report = say) -> None:
+def install(
+    settings: WatchSettings, tracer_provider: TracerProvider | None = None, report: Report = say
+) -> Callable[[], None]:
     """Wrap what the settings name, now or when its module is imported. Never raises; `report` is told one line for
     each function that cannot be watched. The instrumentations of HTTP clients may come before or after.
+
+    Returns what to call when the program ends: it tells of packages that do not exist. No import tells of these, and
+    at the start the folder of a script is not on the path yet.
     """
-    Installation(settings, tracer_provider, report).run()
+    installation = Installation(settings, tracer_provider, report)
+    installation.run()
+    return installation.tell_of_missing
 
 
 class Installation:
@@ -60,6 +69,7 @@ class Installation:
         self._settings = settings
         self._tracer_provider = tracer_provider
         self._report = report
+        self._packages: Counter[str] = Counter()
 
     def run(self) -> None:
         """Wrap everything, or register it to be wrapped on import."""
@@ -75,6 +85,17 @@ class Installation:
                     client, lambda module: self._guarded(f"cannot watch {module.__name__}", self._client(module))
                 )
 
+    def tell_of_missing(self) -> None:
+        """Tell of packages that could not have been imported."""
+        from importlib.util import find_spec
+
+        for package, number in self._packages.items():
+            with suppress(Exception):
+                if package not in sys.modules and find_spec(package) is None:
+                    self._report(
+                        f"cannot watch {number} function{'s' * (number > 1)} of {package}: there is no such package"
+                    )
+
     @cached_property
     def _patcher(self) -> Patcher:
         from theodore_otel.instrument.patching import Patcher
@@ -84,11 +105,16 @@ class Installation:
     def _watch(self, kind: str, entry: Mapping[str, Any]) -> None:
         target = str(entry["function"])
         module_name, _, path = target.partition(":")
+        optional = bool(entry.get("optional"))
+        if not optional:
+            self._packages[module_name.partition(".")[0]] += 1
 
         def wrap(module: ModuleType) -> None:
-            self._guarded(f"cannot watch {target}", lambda: self._patcher.function(module, path, kind, entry))
+            self._guarded(
+                f"cannot watch {target}", lambda: self._patcher.function(module, path, kind, entry), optional=optional
+            )
 
-        for package, child in _steps(module_name):
+        for package, child in () if optional else _steps(module_name):
             _on_import(package, partial(self._look_for, child, target))
         _on_import(module_name, wrap)
 
@@ -103,11 +129,12 @@ class Installation:
     def _client(self, module: ModuleType) -> Callable[[], None]:
         return lambda: self._patcher.client(module.__name__)
 
-    def _guarded(self, what: str, action: Callable[[], None]) -> None:
+    def _guarded(self, what: str, action: Callable[[], None], *, optional: bool = False) -> None:
         try:
             action()
         except LookupError as error:
-            self._report(f"{what}: {error}")
+            if not optional:
+                self._report(f"{what}: {error}")
         except Exception as error:  # noqa: BLE001 - the application starts whatever the configuration says
             self._report(f"{what}: {type(error).__name__}: {error}")
 

@@ -7,6 +7,7 @@ current only while the generator's own code runs.
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any
 
@@ -34,10 +35,22 @@ def _for_function(watched: Watched) -> Wrapper:
             result = wrapped(*args, **kwargs)
         if inspect.iscoroutine(result):  # a decorator hides that the function is asynchronous
             return _finish(lambda: operation, result)
-        operation.returned(result)
-        return result
+        return _ended(operation, result)
 
     return call
+
+
+def _ended(operation: Observer, result: Any) -> Any:
+    """End a call that returned; one that returned a generator ends with that, or when it is forgotten."""
+    if inspect.isgenerator(result):
+        result = _generate(lambda: operation, result)
+    elif inspect.isasyncgen(result):
+        result = _generate_async(lambda: operation, result)
+    else:
+        operation.returned(result)
+        return result
+    weakref.finalize(result, operation.returned, None)
+    return result
 
 
 def _for_coroutine(watched: Watched) -> Wrapper:
@@ -54,8 +67,7 @@ async def _finish(begin: Begin, coroutine: Coroutine[Any, Any, Any]) -> Any:
     operation = begin()
     with operation.running():
         result = await coroutine
-    operation.returned(result)
-    return result
+    return _ended(operation, result)
 
 
 def _for_generator(watched: Watched) -> Wrapper:
@@ -85,15 +97,19 @@ class _Steps(Generator[Any, Any, Any]):
     def __next__(self) -> Any:
         # Not left to the base class, whose frame would stand in tracebacks.
         with self._operation.stepping():
-            return next(self._generator)
+            return self._noted(next(self._generator))
 
     def send(self, value: Any) -> Any:
         with self._operation.stepping():
-            return self._generator.send(value)
+            return self._noted(self._generator.send(value))
 
     def throw(self, *error: Any) -> Any:
         with self._operation.stepping():
-            return self._generator.throw(*error)
+            return self._noted(self._generator.throw(*error))
+
+    def _noted(self, item: Any) -> Any:
+        self._operation.gave(item)
+        return item
 
 
 def _for_async_generator(watched: Watched) -> Wrapper:
@@ -127,4 +143,6 @@ async def _generate_async(begin: Begin, generator: AsyncGenerator[Any, Any]) -> 
 
 async def _step(operation: Observer, step: Callable[..., Any], *args: Any) -> Any:
     with operation.stepping():
-        return await step(*args)
+        item = await step(*args)
+    operation.gave(item)
+    return item

@@ -37,8 +37,8 @@ _LITERAL = re.compile(r"[A-Za-z0-9_/:@=~-]+")
 class Value:
     """One pattern that is masked in values.
 
-    `hints` are literals, one of which is in every text that matches; `gates` are cheap patterns for RE2, one of which
-    matches in every text that matches. `groups` says that groups 1 and 2 are context to be kept.
+    `hints` are literals, one of which is in every text that matches; `gates` are cheap patterns, one of which matches
+    in every text that matches. `groups` says that groups 1 and 2 are context to be kept.
     """
 
     name: str
@@ -47,6 +47,8 @@ class Value:
     gates: tuple[str, ...] = ()
     groups: bool = False
     luhn: bool = False
+    word: bool = False
+    """Whether every match holds a long word, see `theodore_otel.redaction.candidates`."""
     tenant: str | None = None
     """The only tenant to which it applies."""
 
@@ -57,7 +59,9 @@ class Value:
 
     def settings(self) -> dict[str, Any]:
         """Return what the process needs of it."""
-        found: dict[str, Any] = {"name": self.name, "pattern": self.pattern, "hints": list(self.hints)}
+        gates = self.gates if self.hints and not self.word else ()
+        found: dict[str, Any] = {"name": self.name, "pattern": self.pattern}
+        found.update(hints=list(self.hints), gates=list(gates), word=self.word)
         found.update(digits=bool(self.gates and not self.hints), groups=self.groups, luhn=self.luhn)
         return {key: value for key, value in found.items() if value}
 
@@ -179,6 +183,7 @@ def _preset(entry: Mapping[str, Any]) -> Preset:
             gates=tuple(rule.get("gates", ())),
             groups=re.compile(rule["pattern"]).groups > 0,
             luhn=rule.get("luhn", False),
+            word=rule.get("word", False),
         )
         for rule in entry["rules"]
     )

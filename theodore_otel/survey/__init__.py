@@ -1,0 +1,1 @@
+"""What an application's source says, read without running it."""

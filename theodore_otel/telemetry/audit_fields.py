@@ -1,0 +1,83 @@
+"""What an audit record may hold: masked, short, and so that masking it again changes nothing.
+
+The hash covers what is left after redaction. The collector redacts too, so what it gets must be what it would leave.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from theodore_otel.conventions import names
+from theodore_otel.telemetry import redact
+
+_LONGEST: Final = 1024
+_LONGEST_DETAILS: Final = 32_768
+_LONGEST_KEPT: Final = 256
+# The collector marks what it finds with control characters, and takes those it is sent out.
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]+")
+_AROUND: Final = (names.TENANT_ID, names.CORRELATION_ID, names.USER_ID, names.COMPONENT)
+
+
+def short(value: Any) -> str | None:
+    """Return a value as a masked text of one line; None for nothing."""
+    if value is None:
+        return None
+    text = redact.text(_CONTROLS.sub(" ", redact.text(value)))
+    for _ in range(3):
+        text = redact.text(text.strip()[:_LONGEST])
+    return text.strip() or None
+
+
+def details(context: Mapping[str, Any]) -> str | None:
+    """Return a context as the text of a JSON object; None for an empty one."""
+    if not context:
+        return None
+    masked = {redact.text(key): _settled(redact.attribute(str(key), value)) for key, value in context.items()}
+    text = _json(masked)
+    if len(text) > _LONGEST_DETAILS:
+        text = _json(
+            {key: value if len(_json(value)) <= _LONGEST_KEPT else "too long" for key, value in masked.items()}
+        )
+    if len(text) > _LONGEST_DETAILS or redact.text(text) != text:
+        return _json({"context": redact.matcher().mask})
+    return text
+
+
+def surroundings() -> dict[str, Any]:
+    """Return what the current request, command and span say: tenant, correlation id, user, component, trace."""
+    from opentelemetry import baggage, trace
+
+    from theodore_otel.instrument import context
+
+    carried = baggage.get_all() or baggage.get_all(context.root())
+    found = {name: carried[name] for name in _AROUND if name in carried}
+    span = trace.get_current_span().get_span_context()
+    if span.is_valid:
+        found |= {"trace_id": trace.format_trace_id(span.trace_id), "span_id": trace.format_span_id(span.span_id)}
+    return found
+
+
+def _settled(value: Any) -> Any:
+    """Return a value whose JSON holds nothing that would be masked in it."""
+    if isinstance(value, Mapping):
+        return {_leaf(str(key)): _settled(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_settled(one) for one in value]
+    return _leaf(value)
+
+
+def _leaf(value: Any) -> Any:
+    if isinstance(value, str):
+        value = _CONTROLS.sub(" ", value)
+    elif isinstance(value, float) and not math.isfinite(value):
+        value = str(value)
+    written = _json(value)
+    return value if redact.text(written) == written else redact.matcher().mask
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
