@@ -29,13 +29,16 @@ def change(kind: str, by: int) -> None:
     with _lock:
         _running[kind] += by
     if not _reported and time.monotonic() - _started >= SOON:
-        _report()
+        report(metrics.get_meter("theodore_otel.watch"))
 
 
-def _report() -> None:
+def report(meter: metrics.Meter) -> None:
+    """Report the running operations with a meter, once in a process."""
     global _reported
+    if _reported:
+        return
     _reported = True
-    metrics.get_meter("theodore_otel.watch").create_observable_up_down_counter(
+    meter.create_observable_up_down_counter(
         names.METRIC_ACTIVE_OPERATIONS, [_observe], unit="{operation}", description="Operations running now."
     )
 
