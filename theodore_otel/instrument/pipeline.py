@@ -117,11 +117,15 @@ class Pipeline:
             return not self._queue
         deadline = time.monotonic() + timeout
         wanted = self._rounds + 2  # the running round may have passed the newest record already
-        while time.monotonic() < deadline and self._rounds < wanted and (self._queue or self._backlog):
+        while time.monotonic() < deadline and self._rounds < wanted and self._waiting():
             self._retry_at = 0.0
             self._wake.set()
             time.sleep(0.005)
-        return not self._queue and not self._backlog
+        return not self._waiting()
+
+    def _waiting(self) -> bool:
+        with self._lock:  # what is being encoded is in neither
+            return bool(self._queue or self._backlog)
 
     def pause(self) -> None:
         """End the thread once it has sent what it can, and start none until `resume`. Takes a second at most."""
