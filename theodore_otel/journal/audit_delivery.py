@@ -52,7 +52,7 @@ def deliver(trail: Trail, sender: Sender, deadline: float, outcome: Outcome) -> 
         left = min(_REQUEST_SECONDS, deadline - time.monotonic())
         answer = sender.send(request(process, records), left) if left > 0 else Answer(False, "no answer in time")
         if not answer.delivered:
-            outcome.waiting += sum(len(each) for each, _ in batches(trail, trail.sent()))
+            outcome.waiting += max(len(records), trail.waiting())
             outcome.reason = answer.reason
             return False
         outcome.delivered += len(records)
@@ -196,7 +196,7 @@ class Delivery:
 
     def lost(self) -> tuple[int, str]:
         """Return how many records the collector has not taken, whether they are in the journal or not, and why."""
-        count = self.in_memory() + sum(len(records) for trail in self._trails() for records, _ in self._left(trail))
+        count = self.in_memory() + sum(trail.waiting() for trail in self._trails())
         return count, self._last.reason or "no answer in time"
 
     def in_memory(self) -> int:

@@ -86,7 +86,7 @@ def deliver(settings: Settings, sender: Sender) -> LazyDelivery:
 
 def directory(configured: str | None) -> Path:
     """Return the journal's folder: the configured one, or `audit` in the state folder."""
-    return Path(configured).expanduser() if configured else paths.home() / "audit"
+    return Path(configured).expanduser().absolute() if configured else paths.home() / "audit"
 
 
 def _folders(parent: Path) -> list[str]:
