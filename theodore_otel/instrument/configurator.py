@@ -197,11 +197,11 @@ class Setup:
         relatives.follow(self._flush)
 
     def _flush(self) -> None:
-        """Deliver what waits now, within the budget of an exit."""
+        """Deliver what waits now, within the budget of an exit, and put the rest away."""
         deadline = time.monotonic() + self._settings.exit_budget
         for pipeline in self._pipelines:
-            if isinstance(pipeline, Pipeline):
-                pipeline.flush(deadline - time.monotonic())
+            if isinstance(pipeline, Pipeline) and not pipeline.flush(deadline - time.monotonic()):
+                pipeline.put_away()
 
     def _open_command_span(self) -> None:
         command = CommandSpan(lambda: trace.get_tracer("theodore_otel.command", __version__), self._scrubber)
