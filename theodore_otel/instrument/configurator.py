@@ -214,7 +214,7 @@ class Setup:
         self._ending.before(watch.install(self._settings, self._tracer_provider))
 
     def _arrange_ending(self) -> None:
-        greenlets.follow([each for each in self._pipelines if isinstance(each, Pipeline)])
+        greenlets.follow(self._pipelines)
         self._ending.arrange()
         if self._ending.courier is not None:
             self._ending.courier.begin()
