@@ -230,6 +230,19 @@ TheodoreLogger("scraper").warn("page", **{
     assert found["process.command_args"] == ["theodore", "--api-key", "[REDACTED]"]
 
 
+def test_security_business_and_critical_records_are_sent_whatever_the_level(tmp_path):
+    settings = tmp_path / "instrument.json"
+    settings.write_text(json.dumps({"schema": 1, "logging": {"level": "ERROR"}}))
+    for shown in ("", "LoggerFactory.configure()\n"):
+        script = (
+            f"from theodore_otel import LoggerFactory\n{shown}log = LoggerFactory.get_logger('a')\n"
+            "log.info('not sent')\nlog.security('low', severity='low')\nlog.business_metric('m', 1)\n"
+        )
+        with receiving() as receiver:
+            run_program(script, receiver.url, tmp_path, instrumented=True, THEODORE_OTEL_CONFIG=str(settings))
+            assert receiver.bodies() == ["low", "m: 1 count"]
+
+
 def test_levels_change_while_the_program_runs(tmp_path):
     settings = tmp_path / "instrument.json"
 
