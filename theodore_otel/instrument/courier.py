@@ -201,7 +201,7 @@ def _note(entry: Entry, answer: Answer, report: Report) -> None:
         from theodore_otel.instrument.encode import rejected
 
         count, reason = rejected(entry.signal, answer.body)
-    report.delivered[entry.signal] += entry.count - count
+    report.delivered[entry.signal] += max(0, entry.count - count)  # of metrics, points are refused
     if count:
         report.refused[entry.signal] += count
         report.refusal = reason
