@@ -41,12 +41,14 @@ lint: setup  ## Check style, types, and that generated files are current.
 	@$(BIN)/python -m theodore_otel.conventions.generate --check
 	@$(BIN)/python -m theodore_otel.render.defaults --check
 	@$(BIN)/python -m theodore_otel.render.docs --check
+	@$(BIN)/python -m theodore_otel.render.api --check
 	@$(BIN)/theodore-otel render -c deploy/local/theodore-otel.yaml --check
 
 render: setup  ## Write the generated files again.
 	@$(BIN)/python -m theodore_otel.conventions.generate
 	@$(BIN)/python -m theodore_otel.render.defaults
 	@$(BIN)/python -m theodore_otel.render.docs
+	@$(BIN)/python -m theodore_otel.render.api
 	@$(BIN)/theodore-otel render -c deploy/local/theodore-otel.yaml
 
 bench: collector  ## Measure ratios against peers in the same run.
