@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from support.collector import running, wait_for
 from support.receiver import Run, attributes, environment, receiving, run
 
@@ -123,6 +124,28 @@ def test_what_configure_is_given_takes_effect(tmp_path):
         assert receiver.resource()["deployment.environment.name"] == "test"
         assert receiver.resource()["service.instance.id"] == "one"
     assert b"DEBUG    a: fine" in done.err
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_processes_that_multiprocessing_spawns_report_as_configure_was_told(tmp_path, guarded):
+    configure = (
+        "t.configure(t.ObservabilityConfig(logging=t.LoggingConfig(json_output=False),\n"
+        "    tracing=t.TracingConfig(environment='test', otlp_endpoint='ENDPOINT')))\n"
+    )
+    main = "if __name__ == '__main__':\n    process = multiprocessing.get_context('spawn').Process(target=work)\n"
+    script = (
+        "import multiprocessing, theodore_otel as t\n"
+        + ("if __name__ == '__main__':\n    " + configure.replace("\n    ", "") if guarded else configure)
+        + "def work():\n    t.LoggerFactory.get_logger('a').info('from the child')\n"
+        + main
+        + "    process.start(); process.join()\n"
+    )
+    with receiving() as receiver:
+        done = run_program(script.replace("ENDPOINT", receiver.url), None, tmp_path, instrumented=False)
+        assert receiver.bodies() == ["from the child"]
+        assert receiver.resource()["deployment.environment.name"] == "test"
+    (line,) = done.err.decode().splitlines()
+    assert "INFO     a: from the child" in line
 
 
 def test_with_no_sdk_everything_works_and_nothing_is_sent(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
 
 import pytest
 
@@ -82,6 +84,15 @@ def test_a_configuration_cannot_be_changed_afterwards():
         config.level = "DEBUG"
     with pytest.raises(TypeError):
         config.components["scraper"] = "INFO"
+
+
+def test_a_configuration_can_be_copied_pickled_and_taken_apart():
+    config = ObservabilityConfig(
+        logging=LoggingConfig(components={"scraper": "DEBUG"}), tracing=TracingConfig(otlp_headers={"a": "b"})
+    )
+    assert pickle.loads(pickle.dumps(config)) == copy.deepcopy(config) == config
+    assert dataclasses.asdict(config)["logging"]["components"] == {"scraper": "DEBUG"}
+    assert dataclasses.replace(config.logging, level="DEBUG").components == {"scraper": "DEBUG"}
 
 
 def test_levels_are_known_by_their_other_names_too():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pickle
 import threading
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
+from theodore_otel.instrument import children
 from theodore_otel.instrument import settings as settings_module
 from theodore_otel.instrument.say import say
 from theodore_otel.instrument.settings import SIGNALS, Settings
@@ -31,10 +33,22 @@ def configure(config: ObservabilityConfig | None = None) -> None:
     if not isinstance(config, ObservabilityConfig):
         raise TypeError(f"expected an ObservabilityConfig, got {type(config).__name__}")
     with _lock:
-        if settings_module.current is not None:
+        if settings_module.current is None:
+            if not settings_module.disabled():
+                _set_up(config)
+        elif not children.spawned:  # the process that spawned this one had it set up
             say("this process is set up already; only what configure() was told about its output takes effect")
-        elif not settings_module.disabled():
-            _set_up(config)
+    LoggerFactory.configure(config)
+    logger.counts_business = config.metrics.business_metrics_enabled
+
+
+def take_over(given: bytes) -> None:
+    """Have this process, that multiprocessing spawned, set up as the one that spawned it was."""
+    from theodore_otel.instrument import configurator
+
+    config: ObservabilityConfig = pickle.loads(given)  # noqa: S301 - from our own parent, by its pipe
+    children.given = given
+    configurator.adjust = lambda settings: adjusted(settings, config)
     LoggerFactory.configure(config)
     logger.counts_business = config.metrics.business_metrics_enabled
 
@@ -67,6 +81,7 @@ def _set_up(config: ObservabilityConfig) -> None:
     from theodore_otel.instrument import configurator, startup
 
     _tell_what_is_the_collectors(config)
+    children.given = pickle.dumps(config)
     configurator.adjust = lambda settings: adjusted(settings, config)
     with context_kept():
         startup.start()
