@@ -66,6 +66,7 @@ class Watched:
         self.kind = kind
         self.tools = tools
         self.rule = outcome.Rule(entry, kind.type, parameters)
+        self.stream: str | None = entry.get("stream")
         self._conditions = [
             (reader(path, parameters), wanted if isinstance(wanted, list) else [wanted])
             for path, wanted in (entry.get("when") or {}).items()
