@@ -58,16 +58,17 @@ def start(carrier: dict[str, str], configuration: bytes | None = None) -> None:
     """
     global spawned
     spawned = True
-    if configuration is not None:
-        from theodore_otel.telemetry import process
-
-        process.take_over(configuration)
     before = {name: os.environ.get(name) for name in carrier}
     os.environ.update(carrier)
     from theodore_otel.instrument import startup
 
     try:
-        startup.start()
+        if configuration is None:
+            startup.start()
+        else:
+            from theodore_otel.telemetry.process import take_over
+
+            take_over(configuration)
     finally:
         for name, value in before.items():
             if value is None:

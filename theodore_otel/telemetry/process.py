@@ -38,19 +38,14 @@ def configure(config: ObservabilityConfig | None = None) -> None:
                 _set_up(config)
         elif not children.spawned:  # the process that spawned this one had it set up
             say("this process is set up already; only what configure() was told about its output takes effect")
-    LoggerFactory.configure(config)
-    logger.counts_business = config.metrics.business_metrics_enabled
+    _show(config)
 
 
 def take_over(given: bytes) -> None:
-    """Have this process, that multiprocessing spawned, set up as the one that spawned it was."""
-    from theodore_otel.instrument import configurator
-
+    """Set this process, that multiprocessing spawned, up as the one that spawned it was."""
     config: ObservabilityConfig = pickle.loads(given)  # noqa: S301 - from our own parent, by its pipe
-    children.given = given
-    configurator.adjust = lambda settings: adjusted(settings, config)
-    LoggerFactory.configure(config)
-    logger.counts_business = config.metrics.business_metrics_enabled
+    _set_up(config)
+    _show(config)
 
 
 def adjusted(settings: Settings, config: ObservabilityConfig, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -77,10 +72,16 @@ def adjusted(settings: Settings, config: ObservabilityConfig, environ: Mapping[s
     )
 
 
+def _show(config: ObservabilityConfig) -> None:
+    LoggerFactory.configure(config)
+    logger.counts_business = config.metrics.business_metrics_enabled
+
+
 def _set_up(config: ObservabilityConfig) -> None:
     from theodore_otel.instrument import configurator, startup
 
-    _tell_what_is_the_collectors(config)
+    if not children.spawned:
+        _tell_what_is_the_collectors(config)
     children.given = pickle.dumps(config)
     configurator.adjust = lambda settings: adjusted(settings, config)
     with context_kept():
