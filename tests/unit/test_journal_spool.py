@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from support.collector import wait_for
 from support.receiver import receiving
 
 from theodore_otel.instrument.courier import Courier, Report, deliver
@@ -137,8 +138,7 @@ def test_killing_a_writer_leaves_whole_files_only(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", code, tmp_path / "spool"], stdout=subprocess.PIPE)
     process.stdout.readline()
     spool = Spool(tmp_path / "spool")
-    while len(spool.entries()) < 5:
-        time.sleep(0.005)
+    wait_for(lambda: len(spool.entries()) >= 5)
     process.kill()
     process.wait()
     process.stdout.close()
@@ -324,8 +324,7 @@ def test_the_queue_is_emptied_while_a_request_hangs(spool):
         courier = Courier(spool, senders(receiver.url))
         running = pipeline(receiver.url, courier, Limits(queue=200, batch=10, delay=0.01))
         running.put("first")
-        while not running._sending:
-            time.sleep(0.005)
+        wait_for(lambda: running._sending)
         for n in range(2000):
             running.put(str(n))
             time.sleep(0.0002)
@@ -347,8 +346,7 @@ def test_what_earlier_runs_left_is_delivered_in_the_background(spool):
         fill(spool, receiver.url, "one", "two")
         courier = Courier(spool, senders(receiver.url))
         courier.begin()
-        while spool.entries():
-            time.sleep(0.005)
+        wait_for(lambda: not spool.entries())
         courier.close(time.monotonic() + 5)
         courier.join()
         assert receiver.bodies() == ["one", "two"]
@@ -362,8 +360,7 @@ def test_a_process_that_goes_on_delivers_what_it_had_to_put_on_disk(spool):
         running = pipeline(receiver.url, courier, Limits(delay=0.01))
         receiver.status = 200
         running.put("late")
-        while sorted(receiver.bodies()) != ["early", "late"]:
-            time.sleep(0.01)
+        wait_for(lambda: sorted(receiver.bodies()) == ["early", "late"], 20, receiver.bodies)
         end(running)
         assert spool.entries() == []
 
