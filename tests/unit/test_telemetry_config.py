@@ -133,6 +133,9 @@ def test_what_is_given_wins_over_the_settings_and_the_environment_over_both():
 
 def test_a_jaeger_gets_spans_straight_away_and_nothing_is_sent_where_that_is_switched_off():
     jaeger = TracingConfig(jaeger_enabled=True, jaeger_endpoint="http://jaeger:4318/")
-    assert adjusted(Settings(), ObservabilityConfig(tracing=jaeger), {}).url("traces") == "http://jaeger:4318/v1/traces"
+    settings = Settings(headers={"traces": {"authorization": "Basic x"}, "logs": {"authorization": "Basic x"}})
+    sent = adjusted(settings, ObservabilityConfig(tracing=jaeger), {})
+    assert sent.url("traces") == "http://jaeger:4318/v1/traces"
+    assert sent.headers == {"traces": {}, "logs": {"authorization": "Basic x"}}
     silent = ObservabilityConfig(tracing=TracingConfig(otlp_enabled=False))
     assert adjusted(Settings(), silent, {}).signals == frozenset()

@@ -59,12 +59,14 @@ def adjusted(settings: Settings, config: ObservabilityConfig, environ: Mapping[s
         kept["correlation_header"] = logging.correlation_id_header
     if tracing.otlp_endpoint and not environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         kept["endpoint"] = tracing.otlp_endpoint
+    headers = _headers(settings, tracing, environ)
     if tracing.jaeger_enabled and "traces" not in settings.endpoints:
         kept["endpoints"] = {**settings.endpoints, "traces": f"{tracing.jaeger_endpoint.rstrip('/')}/v1/traces"}
+        headers = {**headers, "traces": {}}  # they are for the collector's eyes
     return replace(
         settings,
         **kept,
-        headers=_headers(settings, tracing, environ),
+        headers=headers,
         log_components={**{c: int(LogLevel.of(v)) for c, v in logging.components.items()}, **settings.log_components},
         redaction=_redaction(settings.redaction, logging),
         signals=_signals(config),
