@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from theodore_otel.instrument.courier import Courier
     from theodore_otel.journal.audit_lazy import LazyDelivery
 
-_WRITING_SECONDS: Final = 0.15
-_WRITING_SHARE: Final = 0.15
+_WRITING_SECONDS: Final = 0.2
+_WRITING_SHARE: Final = 0.2
 """What is kept of the budget for writing down what could not be delivered."""
 
 _WORDS: Final = {
