@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
-_MOST: Final = 8
+_MOST: Final = 5
 _SLACK: Final = 5_000_000
 """Nanoseconds between a span's times and those that the program measures around it."""
 
@@ -20,11 +20,12 @@ class Finished(Protocol):
 
     type: str
     """Such as `ai`."""
-    begin: int
-    """Nanoseconds since the epoch."""
-    end: int
     claimed: bool
     """Whether something was told of it afterwards."""
+
+    @property
+    def times(self) -> tuple[int, int]:
+        """When it began and ended, in nanoseconds since the epoch."""
 
     @property
     def attributes(self) -> Mapping[str, Any]:
@@ -42,7 +43,8 @@ def note(operation: Finished) -> None:
 def claim(type_: str, identity: Mapping[str, Any], begin: int, now: int) -> Finished | None:
     """Return the operation of this type with these attributes that ran between two times, in nanoseconds; only once."""
     for one in reversed(_latest.get()):
-        within = one.begin >= begin - _SLACK and one.end <= now + _SLACK
+        began, ended = one.times
+        within = began >= begin - _SLACK and ended <= now + _SLACK
         same = one.type == type_ and all(one.attributes.get(name) == value for name, value in identity.items())
         if within and same and not one.claimed:
             one.claimed = True

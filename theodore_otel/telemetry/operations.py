@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Container, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from functools import cache, lru_cache
 from types import TracebackType
@@ -42,6 +42,7 @@ HELPED: Final[Mapping[str, Kind]] = {
     ),
 }
 """The kinds of operations that helpers make."""
+_PATH: Final = re.compile(r"\b(?:arg|self|result|item)[.\[]")
 _TOKENS: Final = (names.GEN_AI_INPUT_TOKENS, names.GEN_AI_OUTPUT_TOKENS, names.AI_TOTAL_TOKENS)
 _SUMS: Final = (*usage.COUNTED, names.AI_TOTAL_TOKENS, names.AI_COST)
 
@@ -148,12 +149,12 @@ class Running(Operation, watched.Operation):
         """Start the span; `after` is told the seconds when it ends."""
         self.type = watched_.kind.type
         self._assumed = True if isinstance(watched_, Given) else None
-        self.begin = time.time_ns()
         self._after = after
+        self._clock = time.perf_counter() if after is not None else 0.0
         super().__init__(watched_, call)
         self._key = id(self._ledger if self._ledger is not None else self.span)
         _running[self._key] = self
-        if self._ledger is not None and self.span.is_recording():
+        if self._ledger is not None and not watched_.tools.prices.warming and self.span.is_recording():
             watched_.tools.prices.warm(self._attributes.get(names.GEN_AI_REQUEST_MODEL))
 
     def finish(self) -> None:
@@ -162,6 +163,18 @@ class Running(Operation, watched.Operation):
             self._end(outcome.SUCCESS)
         except Exception:  # noqa: BLE001, S110 - observing must never break what is observed
             pass
+
+    def returned(self, result: Any) -> None:
+        """End the span of a decorated function that returned."""
+        if result is None and self._assumed:
+            self.finish()
+        else:
+            super().returned(result)
+
+    @property
+    def times(self) -> tuple[int, int]:
+        """When it began and ended, in nanoseconds since the epoch."""
+        return getattr(self.span, "start_time", None) or 0, getattr(self.span, "end_time", None) or 0
 
     @property
     def attributes(self) -> Mapping[str, Any]:
@@ -189,14 +202,15 @@ class Running(Operation, watched.Operation):
             judged = _outcome(status)
         _running.pop(self._key, None)
         super()._end(judged)
-        self.end = time.time_ns()
         finished.note(self)
         if self._after is not None:
-            self._after((self.end - self.begin) / 1e9)
+            self._after(time.perf_counter() - self._clock)
 
     def _with_usage(self, recognised: list[usage.Usage]) -> dict[str, Any]:
-        priced = names.AI_COST in self._attributes and not recognised
-        return self._attributes if priced or not self.span.is_recording() else super()._with_usage(recognised)
+        own = self._attributes
+        if not recognised and (names.AI_COST in own or len(own) == len(self._at_start)):
+            return own
+        return super()._with_usage(recognised) if self.span.is_recording() else own
 
 
 class Step(Running):
@@ -229,7 +243,7 @@ class Part(Operation, watched.Observer):
         self._given = attributes
         self.type = type_
         self._after = after
-        self._begun = time.time_ns()
+        self._clock = time.perf_counter()
         self.span = self._outer.span if self._outer else trace.get_current_span()
 
     def returned(self, result: Any) -> None:
@@ -245,7 +259,7 @@ class Part(Operation, watched.Observer):
     def finish(self) -> None:
         """Tell how long it took."""
         if self._after is not None:
-            self._after((time.time_ns() - self._begun) / 1e9)
+            self._after(time.perf_counter() - self._clock)
 
     def tell(self, attributes: Mapping[str, Any]) -> None:
         """Add attributes to those of the whole operation."""
@@ -311,6 +325,7 @@ class Decorated(watched.Watched):
         name = getattr(plain, "__name__", "call")
         super().__init__(helper.kind, helper.entry, name, Parameters.of(plain, bound=bound), helper.tools)
         self._helper = helper
+        self._constant = not any(_is_read(value) for value in helper.entry.values())
 
     def begin(self, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> watched.Observer:
         """Start the operation of one call."""
@@ -318,6 +333,8 @@ class Decorated(watched.Watched):
 
     @watched.quietly
     def _operation(self, call: Call) -> watched.Observer:
+        if self._constant:
+            return self._helper.begin(call)
         return self._helper.operation(self, call, self.attributes(call, late=False))
 
 
@@ -349,7 +366,7 @@ class Helper:
 
     def __enter__(self) -> Operation:
         """Start the operation; its span is current until the block is left."""
-        operation = self._begin()
+        operation = self.begin(Call(None, (), {}))
         self._open.append((operation, context.attach(operation.context) if operation.context is not None else None))
         return operation
 
@@ -388,9 +405,10 @@ class Helper:
             return Part(self.kind.type, attributes, self._after)
         return Running(watched_, call, self._after)
 
-    def _begin(self) -> Running | Part:
+    def begin(self, call: Call) -> Running | Part:
+        """Start the operation with what was given."""
         given = given_of(self.kind, self.entry, self.tools)
-        return self.operation(given, Call(None, (), {}), given.given)
+        return self.operation(given, call, given.given)
 
 
 class Named(Kind):
@@ -405,23 +423,23 @@ class Named(Kind):
 
 def given_of(kind: Kind, entry: Mapping[str, Any], tools: watched.Tools) -> Given:
     """Return what a helper was given, masked; `entry` has values by the keys of the kind's fields."""
-    values = tuple([entry.get(field.key, field.default) for field in kind.fields])
     if kind is HELPED.get(kind.type):
-        with suppress(TypeError):  # a value that cannot be looked up
-            return _known(kind.type, values, tools, redact.matcher())
-    return _given(kind, values, tools)
+        try:
+            return _known(kind.type, tuple(entry.items()), tools, redact.matcher())
+        except TypeError:  # a value that cannot be looked up
+            pass
+    return _given(kind, entry, tools)
 
 
-def _given(kind: Kind, values: tuple[Any, ...], tools: watched.Tools) -> Given:
-    pairs = zip(kind.fields, values, strict=True)
-    found = {field.attribute: field.convert(value, redact.text) for field, value in pairs}
+def _given(kind: Kind, entry: Mapping[str, Any], tools: watched.Tools) -> Given:
+    found = {one.attribute: one.convert(entry.get(one.key, one.default), redact.text) for one in kind.fields}
     return Given(kind, {name: value for name, value in found.items() if value is not None}, tools)
 
 
-@lru_cache(maxsize=512, typed=True)
-def _known(type_: str, values: tuple[Any, ...], tools: watched.Tools, matcher: object) -> Given:  # noqa: ARG001
+@lru_cache(maxsize=512)
+def _known(type_: str, entry: tuple[tuple[str, Any], ...], tools: watched.Tools, matcher: object) -> Given:  # noqa: ARG001
     """The same for values that were masked by the same matcher before."""
-    return _given(HELPED[type_], values, tools)
+    return _given(HELPED[type_], dict(entry), tools)
 
 
 def _around(type_: str) -> Running | None:
@@ -436,8 +454,8 @@ def covered(kind: Kind, attributes: Mapping[str, Any]) -> bool:
     """Say whether an operation that runs around this point is this one: a model call inside a model call always is,
     another one when its span is the current one and has the same attributes.
     """
-    if kind.type == "ai" and usage.ledger() is not None:
-        return True
+    if kind.type == "ai":
+        return usage.ledger() is not None
     around: Mapping[str, Any] = getattr(trace.get_current_span(), "attributes", None) or {}
     if around.get(names.OPERATION_TYPE) != kind.type:
         return False
@@ -457,6 +475,11 @@ def not_told(attributes: Mapping[str, Any], known: Container[str]) -> dict[str, 
     """Return the attributes that are not known; tokens are known where one kind of them is."""
     counted = any(name in known for name in _TOKENS)
     return {k: v for k, v in attributes.items() if k not in known and not (counted and k in _TOKENS)}
+
+
+def _is_read(value: Any) -> bool:
+    """Say whether a value is a path that is read of each call."""
+    return not isinstance(value, str | int | float | None) or (isinstance(value, str) and bool(_PATH.search(value)))
 
 
 @cache
