@@ -18,7 +18,7 @@ from theodore_otel.errors import InputError
 BOOTSTRAP: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "instrument", "bootstrap")  # noqa: PTH100, PTH118, PTH120
 """The folder whose `sitecustomize` starts the instrumentation in the command."""
 
-CHOSEN: Final = {"OTEL_PYTHON_DISTRO": "theodore", "OTEL_PYTHON_CONFIGURATOR": "theodore"}
+CHOSEN: Final = {"OTELPYTHON_DISTRO": "theodore", "OTELPYTHON_CONFIGURATOR": "theodore"}
 _READ: Final = (
     "THEODORE_OTEL_CONFIG",
     "THEODORE_OTEL_CREDENTIAL",
@@ -28,7 +28,7 @@ _READ: Final = (
     "CORRELATION_ID",
 )
 _SHOWN: Final = frozenset({"THEODORE_OTEL_CONFIG", "THEODORE_OTEL_CREDENTIAL_FILE", "TRACEPARENT", "CORRELATION_ID"})
-_PYTHON: Final = re.compile(r"(python|pypy)[0-9.]*(\.exe)?")
+PYTHON: Final = re.compile(r"(python|pypy)[0-9.]*(\.exe)?")
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
@@ -107,7 +107,7 @@ def obstacles(arguments: Sequence[str], environ: Mapping[str, str]) -> list[str]
     found = []
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         found.append("OTEL_SDK_DISABLED=true: nothing is reported")
-    if _PYTHON.fullmatch(os.path.basename(arguments[0])):  # noqa: PTH119
+    if PYTHON.fullmatch(os.path.basename(arguments[0])):  # noqa: PTH119
         for option in arguments[1:]:
             if not option.startswith("-") or option in ("-m", "-c", "-"):
                 break

@@ -8,7 +8,6 @@ that is started finds the environment it would find without us.
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,10 +17,9 @@ from typing import Any, Final
 from theodore_otel.instrument.children import carrier
 from theodore_otel.instrument.lazy import when_imported
 from theodore_otel.instrument.tracebacks import HIDDEN
-from theodore_otel.run import environment_of
+from theodore_otel.run import PYTHON, environment_of
 
 _WRAPPERS: Final = frozenset({"opentelemetry-instrument", "theodore-otel"})
-_PYTHON: Final = re.compile(r"(python|pypy)[0-9.]*(\.exe)?")
 _POSITION_OF_ENV: Final = 10
 _WITH_VALUE: Final = ("-W", "-X")
 
@@ -89,7 +87,7 @@ def is_ours(words: Sequence[str]) -> bool:
     main = sys.modules.get("__main__")
     file = getattr(main, "__file__", None)
     program = os.path.basename(words[0])  # noqa: PTH119
-    if not _PYTHON.fullmatch(program):
+    if not PYTHON.fullmatch(program):
         return bool(file) and program == os.path.basename(str(file))  # noqa: PTH119
     module, script = _started(words[1:])
     if module is not None:
