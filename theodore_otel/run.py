@@ -18,7 +18,7 @@ from theodore_otel.errors import InputError
 BOOTSTRAP: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "instrument", "bootstrap")  # noqa: PTH100, PTH118, PTH120
 """The folder whose `sitecustomize` starts the instrumentation in the command."""
 
-CHOSEN: Final = {"OTELPYTHON_DISTRO": "theodore", "OTELPYTHON_CONFIGURATOR": "theodore"}
+CHOSEN: Final = {"OTEL_PYTHON_DISTRO": "theodore", "OTEL_PYTHON_CONFIGURATOR": "theodore"}
 _READ: Final = (
     "THEODORE_OTEL_CONFIG",
     "THEODORE_OTEL_CREDENTIAL",
