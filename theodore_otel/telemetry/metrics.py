@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
 from opentelemetry.metrics import Meter
@@ -16,11 +16,15 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from theodore_otel.conventions import names
 from theodore_otel.instrument import active, entry, finished
+from theodore_otel.instrument.say import say
 from theodore_otel.instrument.texts import as_count, as_text
 from theodore_otel.telemetry import redact
 from theodore_otel.telemetry.config import MetricsConfig
 from theodore_otel.telemetry.operations import HELPED, Helper, Part, covered, finite, given_of, not_told
 from theodore_otel.telemetry.tracing import TracingManager
+
+if TYPE_CHECKING:
+    from theodore_otel.telemetry.prometheus import Endpoint
 
 _ADDITION: Final = "addition"
 _REQUESTS: Final = "command"
@@ -45,13 +49,20 @@ class MetricsManager:
         """Without a configuration, the defaults of `MetricsConfig` hold; `tracing` makes the spans."""
         self.config = config or MetricsConfig()
         self.tracing = tracing or TracingManager()
+        self.endpoint: Endpoint | None = None
+        """The endpoint for a Prometheus, while there is one."""
 
-    def initialize(self, meter: Meter | None = None) -> None:
+    def initialize(self, meter: Meter | None = None, *, host: str = "127.0.0.1") -> None:
         """Begin. Running operations are reported with `meter` from now on; without one with the process's own meter,
-        once it has run for 30 seconds. Harmless the second time.
+        once it has run for 30 seconds. With `prometheus_enabled`, the endpoint of this process opens, on loopback
+        unless `host` says otherwise. Harmless the second time.
         """
-        if self.config.enabled and meter is not None:
+        if not self.config.enabled:
+            return
+        if meter is not None:
             active.report(meter)
+        if self.config.prometheus_enabled and self.endpoint is None:
+            self.endpoint = self._open(host)
 
     def record_request(self, endpoint: str, method: str, status_code: int | str, duration: float) -> None:
         """Record an API request, or with `CLI` as its method a command, whose status is 0 or an exit code.
@@ -127,6 +138,28 @@ class MetricsManager:
         """
         tracked = redact.text(operation_name) if self.config.enabled else None
         return self.tracing.named(operation_name, labels, tracked=tracked)
+
+    def _open(self, host: str) -> Endpoint | None:
+        """Open the endpoint; what is in the way is told in one line, and the program goes on without."""
+        provider = self.tracing.provider
+        add = getattr(provider, "add_span_processor", None)
+        if add is None:
+            say("no Prometheus endpoint: nothing makes spans in this process; call theodore_otel.configure() before")
+            return None
+        try:
+            from theodore_otel.telemetry.prometheus import Endpoint
+
+            resource = getattr(provider, "resource", None)
+            service = str(resource.attributes.get(names.SERVICE_NAME, "theodore-v2")) if resource else "theodore-v2"
+            endpoint = Endpoint(self.config.prometheus_port, host, service=service)
+        except ImportError as error:
+            say(f"no Prometheus endpoint: {error.name} is not installed; pip install 'theodore-otel[prometheus]'")
+        except OSError as error:
+            say(f"no Prometheus endpoint: cannot listen on {host}:{self.config.prometheus_port}: {error.strerror}")
+        else:
+            add(endpoint.processor)
+            return endpoint
+        return None
 
     def _record(
         self,

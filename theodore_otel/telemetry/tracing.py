@@ -55,6 +55,11 @@ class TracingManager:
         assert self._tools is not None  # noqa: S101 - for type checkers
         return self._tools
 
+    @property
+    def provider(self) -> trace.TracerProvider:
+        """The provider whose spans are made."""
+        return self._provider or trace.get_tracer_provider()
+
     def trace_operation(self, name: str, **attributes: Any) -> Helper:
         """Return an operation of any kind, as a span of this name with these attributes. Nothing is counted of it."""
         return self.named(name, attributes)
