@@ -296,6 +296,31 @@ def test_operations_of_tasks_and_threads_are_not_mixed(observed, tracer):
         assert parents[span.parent.span_id] == f"company {span.name.rpartition(' ')[2]}"
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_one_helper_can_be_used_by_many_tasks_at_once(observed, enabled, caplog):
+    shared = TheodoreTracer(TracingManager(TracingConfig(enabled=enabled), observed.provider)).trace_research_operation(
+        "x"
+    )
+
+    async def one(number: int) -> None:
+        async with shared as research:
+            research.set_pages(number)
+            research.set_attribute("first", number)
+            for _ in range(number % 7):
+                await asyncio.sleep(0)
+            research.set_attribute("second", number)
+
+    async def many() -> None:
+        await asyncio.gather(*(one(number) for number in range(100)))
+
+    asyncio.run(many())
+    assert len(observed.spans) == (100 if enabled else 0)
+    for span in observed.spans:
+        found = attributes(span)
+        assert found["first"] == found["second"] == found[names.RESEARCH_PAGES]
+    assert caplog.records == []
+
+
 def test_odd_values_do_not_raise(observed, tracer):
     class Hostile:
         def __str__(self) -> str:

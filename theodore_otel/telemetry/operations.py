@@ -372,13 +372,23 @@ class Helper:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
         """End the operation; an exception goes on."""
-        operation, token = self._open.pop()
+        operation, token = self._leave()
         if token is not None:
             context.detach(token)
         if error is None:
             operation.finish()
         else:
             operation.raised(error)
+
+    def _leave(self) -> tuple[Running | Part, Any]:
+        """Return what is left: of several that run at once, in tasks or threads, the one of this context."""
+        if len(self._open) > 1:
+            here = context.get_current()
+            found = [one for one in self._open.copy() if one[0].context is None or one[0].context is here]
+            if found:
+                self._open.remove(found[-1])
+                return found[-1]
+        return self._open.pop()
 
     async def __aenter__(self) -> Operation:
         """Start the operation."""
