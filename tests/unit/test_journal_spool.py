@@ -10,17 +10,22 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from support.collector import wait_for
 from support.receiver import receiving
 
+from theodore_otel.config import load_text
+from theodore_otel.instrument import courier as courier_module
+from theodore_otel.instrument import settings as settings_module
 from theodore_otel.instrument.courier import Courier, Report, deliver
 from theodore_otel.instrument.ending import notes, summary
 from theodore_otel.instrument.pipeline import Limits, Pipeline
 from theodore_otel.instrument.sender import Sender
 from theodore_otel.journal.spool import DamagedError, Item, Spool, identity, read
+from theodore_otel.render import render
 
 OWN = "0123456789abcdef"
 OTHER = "fedcba9876543210"
@@ -370,3 +375,17 @@ def test_no_thread_is_started_where_nothing_waits(spool):
     Courier(spool, senders("http://127.0.0.1:9")).begin()
     assert threading.active_count() == before
     assert not spool.folder().exists()
+
+
+def test_the_configuration_reaches_the_process(tmp_path):
+    text = f"instrument: {{spool: {{size: 1MiB, dir: {tmp_path / 'own'}}}}}"
+    (rendered,) = render(load_text(text, "test.yaml"), "test.yaml", ["instrument"])
+    (tmp_path / "instrument.json").write_text(rendered.text)
+    settings, complaints = settings_module.load({"THEODORE_OTEL_CONFIG": str(tmp_path / "instrument.json")})
+    assert complaints == []
+    spool = courier_module.spool(settings)
+    assert spool.folder() == tmp_path / "own"
+    assert spool.keep(OWN, [Item("logs", b"x" * 1024 * 1025, 1)]).reason == "larger than the spool may be"
+    assert courier_module.courier(settings, senders("http://127.0.0.1:9")) is not None
+    off = replace(settings, spool={"enabled": False})
+    assert courier_module.courier(off, senders("http://127.0.0.1:9")) is None
