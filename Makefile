@@ -16,7 +16,7 @@ $(VENV)/.done: pyproject.toml tests/sample_app/pyproject.toml
 	@echo "setting up $(VENV) (about a minute)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
-	@$(BIN)/pip install --quiet --group dev --group sample --editable '.[local,cost,fastapi]' --editable tests/sample_app
+	@$(BIN)/pip install --quiet --group dev --group sample --editable '.[local,cost,fastapi,prometheus]' --editable tests/sample_app
 	@touch $@
 
 collector: setup  ## Find, download or build the collector.
@@ -41,12 +41,14 @@ lint: setup  ## Check style, types, and that generated files are current.
 	@$(BIN)/python -m theodore_otel.conventions.generate --check
 	@$(BIN)/python -m theodore_otel.render.defaults --check
 	@$(BIN)/python -m theodore_otel.render.docs --check
+	@$(BIN)/python -m theodore_otel.render.api --check
 	@$(BIN)/theodore-otel render -c deploy/local/theodore-otel.yaml --check
 
 render: setup  ## Write the generated files again.
 	@$(BIN)/python -m theodore_otel.conventions.generate
 	@$(BIN)/python -m theodore_otel.render.defaults
 	@$(BIN)/python -m theodore_otel.render.docs
+	@$(BIN)/python -m theodore_otel.render.api
 	@$(BIN)/theodore-otel render -c deploy/local/theodore-otel.yaml
 
 bench: collector  ## Measure ratios against peers in the same run.

@@ -28,7 +28,7 @@ _READ: Final = (
     "CORRELATION_ID",
 )
 _SHOWN: Final = frozenset({"THEODORE_OTEL_CONFIG", "THEODORE_OTEL_CREDENTIAL_FILE", "TRACEPARENT", "CORRELATION_ID"})
-_PYTHON: Final = re.compile(r"(python|pypy)[0-9.]*(\.exe)?")
+PYTHON: Final = re.compile(r"(python|pypy)[0-9.]*(\.exe)?")
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
@@ -107,7 +107,7 @@ def obstacles(arguments: Sequence[str], environ: Mapping[str, str]) -> list[str]
     found = []
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         found.append("OTEL_SDK_DISABLED=true: nothing is reported")
-    if _PYTHON.fullmatch(os.path.basename(arguments[0])):  # noqa: PTH119
+    if PYTHON.fullmatch(os.path.basename(arguments[0])):  # noqa: PTH119
         for option in arguments[1:]:
             if not option.startswith("-") or option in ("-m", "-c", "-"):
                 break

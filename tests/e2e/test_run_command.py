@@ -293,3 +293,39 @@ def test_sdk_disabled_leaves_everything_alone(tmp_path: Path) -> None:
         assert (done.stdout, done.returncode) == (b"False\n", 0)
         time.sleep(0.1)
         assert not receiver.requests
+
+
+@pytest.mark.parametrize(
+    "anew",
+    [
+        "os.execv(sys.executable, [sys.executable, *sys.argv, 'x'])",
+        "os.execvpe('python', ['python', *sys.argv, 'x'], {**os.environ, 'A': '1'})",
+    ],
+)
+def test_a_program_that_starts_itself_anew_goes_on_reporting_and_any_other_does_not(anew: str, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "import logging, os, sys\nlogging.warning('run %s', len(sys.argv))\n"
+        f"if len(sys.argv) == 1: {anew}\n"
+        "os.execlp('python', 'python', '-c', 'import logging, os; logging.warning(sorted(os.environ))')\n"
+    )
+    with receiving() as receiver:
+        done = _run([*RUN, "program.py"], receiver, tmp_path, CORRELATION_ID="c-1")
+        assert done.returncode == 0, done.stderr
+        assert b"bootstrap" not in done.stderr
+        told = {r.body.string_value: attributes(r)["correlation.id"] for r in receiver.logs()}
+    assert told == {"run 1": "c-1", "run 2": "c-1"}
+
+
+def test_what_a_program_leaves_behind_when_another_takes_its_place_is_delivered_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "import logging, os, sys\nlogging.warning('run %s', sys.argv[1])\nos.execlp('true', 'true')\n"
+    )
+    home = {"THEODORE_OTEL_HOME": str(tmp_path / "home")}
+    with receiving(status=503) as receiver:
+        assert _run([*RUN, "program.py", "first"], receiver, tmp_path, **home).returncode == 0
+        assert receiver.bodies() == []
+        receiver.status = 200
+        assert _run(
+            [*RUN, sys.executable, "-c", "import logging; logging.warning('second')"], receiver, tmp_path, **home
+        )
+        assert sorted(receiver.bodies()) == ["run first", "second"]

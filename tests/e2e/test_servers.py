@@ -201,10 +201,12 @@ def test_asgi_workers_of_gunicorn(kind: str, preload: bool, tmp_path: Path) -> N
 
 GEVENT = """
 import logging, time
+from theodore_otel.telemetry.audit import audit
 EARLY
 from gevent import monkey
 monkey.patch_all()
 import gevent, threading
+audit("patched")
 from theodore_otel.telemetry.context import use
 def work(n):
     with use(tenant=f"tenant_{n}"):
@@ -217,15 +219,18 @@ for thread in threads: thread.join()
 """
 
 
-@pytest.mark.parametrize("early", ["", "logging.warning('before'); time.sleep(0.3)"])
+@pytest.mark.parametrize("early", ["", "audit('before'); logging.warning('before'); time.sleep(0.3)"])
 def test_greenlets_are_not_mixed_and_print_what_they_did(early: str, tmp_path: Path) -> None:
     """Also where our thread runs before gevent patches threads."""
     with receiving() as receiver:
         (tmp_path / "program.py").write_text(GEVENT.replace("EARLY", early))
         command, env = [sys.executable, "program.py"], environment(receiver.url)
+        env["THEODORE_OTEL_HOME"] = str(tmp_path / "home")
         plain, ended = (run(command, env, tmp_path, instrumented=observed) for observed in (False, True))
         assert (ended.code, ended.out) == (plain.code, plain.out) == (0, b"")
         assert sorted(ended.err.splitlines()) == sorted(plain.err.splitlines())
         told = {r.body.string_value: attributes(r).get("tenant.id") for r in receiver.logs()}
-        assert told.pop("before", None) is None
+        audited = [body for body in told if body.startswith("somebody")]
+        assert "somebody patched: success" in audited
+        told = {body: tenant for body, tenant in told.items() if body not in (*audited, "before")}
         assert told == {f"work {n}": f"tenant_{n}" for n in range(120)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -66,6 +67,15 @@ if __name__ == "__main__":
     for each in processes: each.start()
     for each in processes: each.join()
 """
+TERMINATED_POOL = """
+import logging, multiprocessing, time
+def work(n):
+    logging.getLogger("app").info("worker %d", n)
+    time.sleep(1.5)
+if __name__ == "__main__":
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        pool.map(work, range(2))
+"""
 LATER = """
 import logging, sys
 logging.getLogger("app").info("later")
@@ -81,6 +91,20 @@ class World:
         self.collector = Collector(folder, CONFIGURATION, ["acme", "globex"])
         self.url = f"http://127.0.0.1:{self.collector.ports['http']}"
         self.spool = folder / "state" / "spool"
+        # Nobody else gets the ports while the collector is down; a socket that does not listen refuses connections.
+        self._held = [socket.socket() for _ in self.collector.ports]
+        for held, port in zip(self._held, self.collector.ports.values(), strict=True):
+            held.bind(("127.0.0.1", port))
+
+    def come_back(self) -> None:
+        """Start the collector."""
+        self.let_go()
+        self.collector.start()
+
+    def let_go(self) -> None:
+        """Give the ports free."""
+        for held in self._held:
+            held.close()
 
     def environment(self, credential: str = "acme.1", **more: str) -> dict[str, str]:
         return environment(
@@ -133,6 +157,7 @@ class World:
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
     yield made
+    made.let_go()
     made.collector.stop()
 
 
@@ -149,7 +174,7 @@ def test_a_flush_delivers_each_record_and_span_once_and_in_the_clear_nothing_was
     refused = world.tool("flush")
     assert refused.returncode == 3
     assert "kept: 6 spans, 5 log records (connection refused)" in refused.stderr
-    world.collector.start()
+    world.come_back()
     flushed = world.tool("flush")
     assert (flushed.returncode, flushed.stdout) == (0, "delivered: 6 spans, 5 log records\n"), flushed.stderr
     assert world.waiting() == {}
@@ -164,7 +189,7 @@ def test_a_flush_delivers_each_record_and_span_once_and_in_the_clear_nothing_was
 def test_the_next_run_delivers_in_the_background_what_earlier_ones_left(world: World) -> None:
     for name in ("one", "two"):
         world.run(COMMAND, name)
-    world.collector.start()
+    world.come_back()
     process = world.start(LATER)
     wait_for(lambda: not list(world.spool.glob("*.otlp")), 60)
     _, err = process.communicate(timeout=60)
@@ -179,7 +204,7 @@ def test_twenty_runs_at_once_and_one_flush_deliver_everything_once(world: World)
     with ThreadPoolExecutor(20) as pool:
         said = list(pool.map(lambda name: world.run(COMMAND, name), runs))
     assert all(len(lines) == 1 and "kept: 6 spans, 5 log records" in lines[0] for lines in said), said
-    world.collector.start()
+    world.come_back()
     flushed = world.tool("flush")
     assert flushed.stdout == "delivered: 120 spans, 100 log records\n", flushed.stderr
     assert world.arrived(texts(*runs)) == texts(*runs)
@@ -190,7 +215,7 @@ def test_flushes_and_runs_at_once_deliver_everything_once(world: World) -> None:
     runs = [f"run{n}" for n in range(8)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: world.run(COMMAND, name), runs))
-    world.collector.start()
+    world.come_back()
     with ThreadPoolExecutor(6) as pool:
         flushes = [pool.submit(world.tool, "flush") for _ in range(3)]
         more = [pool.submit(world.run, LATER) for _ in range(3)]
@@ -209,7 +234,7 @@ def test_a_terminated_service_leaves_what_it_has(world: World) -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGTERM
     assert "kept: 1 log record" in err
-    world.collector.start()
+    world.come_back()
     assert world.tool("flush").returncode == 0
     assert world.arrived(Counter(["serving"])) == Counter(["serving"])
 
@@ -217,7 +242,7 @@ def test_a_terminated_service_leaves_what_it_has(world: World) -> None:
 def test_forked_children_leave_what_is_theirs(world: World) -> None:
     world.run(FORKS)
     world.run(POOL)
-    world.collector.start()
+    world.come_back()
     assert world.tool("flush").returncode == 0
     forked = Counter(["before", "child 0", "child 1", "child 2", "after"])
     expected = forked + Counter(["worker 0", "worker 1", "worker 2"])
@@ -226,9 +251,17 @@ def test_forked_children_leave_what_is_theirs(world: World) -> None:
     assert {name: names[name] for name in forked} == dict(forked)
 
 
+def test_workers_of_a_pool_that_are_terminated_leave_what_is_theirs(world: World) -> None:
+    world.run(TERMINATED_POOL)
+    world.come_back()
+    assert world.tool("flush").returncode == 0
+    expected = Counter(["worker 0", "worker 1"])
+    assert world.arrived(expected) == expected
+
+
 def test_another_credential_never_delivers(world: World) -> None:
     world.run(COMMAND, "secret")
-    world.collector.start()
+    world.come_back()
     flushed = world.tool("flush", credential="globex.1")
     assert (flushed.returncode, flushed.stdout) == (0, "delivered: nothing\n")
     assert "left alone: 2 files of other credentials" in flushed.stderr
@@ -239,7 +272,7 @@ def test_another_credential_never_delivers(world: World) -> None:
 
 
 def test_a_credential_that_is_not_accepted_keeps_everything_and_says_so(world: World) -> None:
-    world.collector.start()
+    world.come_back()
     (line,) = world.run(COMMAND, "one", credential="nobody.1")
     assert "kept: 6 spans, 5 log records (HTTP 401: the collector does not accept the credential)" in line
     flushed = world.tool("flush", credential="nobody.1")
@@ -253,7 +286,7 @@ def test_killing_who_delivers_loses_nothing_and_doubles_what_was_in_flight_at_mo
     for name in runs:
         world.run(COMMAND, name)
     before = len(list(world.spool.glob("*.otlp")))
-    world.collector.start()
+    world.come_back()
     flushing = subprocess.Popen(
         [str(BIN / "theodore-otel"), "spool", "flush"],
         env=world.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -339,7 +372,7 @@ def test_records_of_category_audit_are_kept_longest(world: World) -> None:
     for n in range(4):
         world.run(COMMAND, f"run{n}", **more)
     assert len(list((world.folder / "small").glob("*-audit.otlp"))) == 1
-    world.collector.start()
+    world.come_back()
     world.tool("flush", **more)
     wait_for(lambda: world.bodies()["who"] == 1, 60, world.bodies)
 

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from support.collector import running, wait_for
 from support.receiver import Run, attributes, environment, receiving, run
 
@@ -125,6 +126,28 @@ def test_what_configure_is_given_takes_effect(tmp_path):
     assert b"DEBUG    a: fine" in done.err
 
 
+@pytest.mark.parametrize("guarded", [True, False])
+def test_processes_that_multiprocessing_spawns_report_as_configure_was_told(tmp_path, guarded):
+    configure = (
+        "t.configure(t.ObservabilityConfig(logging=t.LoggingConfig(json_output=False),\n"
+        "    tracing=t.TracingConfig(environment='test', otlp_endpoint='ENDPOINT')))\n"
+    )
+    main = "if __name__ == '__main__':\n    process = multiprocessing.get_context('spawn').Process(target=work)\n"
+    script = (
+        "import multiprocessing, theodore_otel as t\n"
+        + ("if __name__ == '__main__':\n    " + configure.replace("\n    ", "") if guarded else configure)
+        + "def work():\n    t.LoggerFactory.get_logger('a').info('from the child')\n"
+        + main
+        + "    process.start(); process.join()\n"
+    )
+    with receiving() as receiver:
+        done = run_program(script.replace("ENDPOINT", receiver.url), None, tmp_path, instrumented=False)
+        assert receiver.bodies() == ["from the child"]
+        assert receiver.resource()["deployment.environment.name"] == "test"
+    (line,) = done.err.decode().splitlines()
+    assert "INFO     a: from the child" in line
+
+
 def test_with_no_sdk_everything_works_and_nothing_is_sent(tmp_path):
     with receiving() as receiver:
         plain = run_program(BODY, receiver.url, tmp_path, instrumented=False)
@@ -228,6 +251,19 @@ TheodoreLogger("scraper").warn("page", **{
         found = attributes(receiver.logs()[0])
     assert (found["url.full"], found["url.query"]) == ("https://acme.example/a", "[REDACTED]")
     assert found["process.command_args"] == ["theodore", "--api-key", "[REDACTED]"]
+
+
+def test_security_business_and_critical_records_are_sent_whatever_the_level(tmp_path):
+    settings = tmp_path / "instrument.json"
+    settings.write_text(json.dumps({"schema": 1, "logging": {"level": "ERROR"}}))
+    for shown in ("", "LoggerFactory.configure()\n"):
+        script = (
+            f"from theodore_otel import LoggerFactory\n{shown}log = LoggerFactory.get_logger('a')\n"
+            "log.info('not sent')\nlog.security('low', severity='low')\nlog.business_metric('m', 1)\n"
+        )
+        with receiving() as receiver:
+            run_program(script, receiver.url, tmp_path, instrumented=True, THEODORE_OTEL_CONFIG=str(settings))
+            assert receiver.bodies() == ["low", "m: 1 count"]
 
 
 def test_levels_change_while_the_program_runs(tmp_path):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import gzip
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -134,12 +138,19 @@ def environment(endpoint: str | None = None, extra: Mapping[str, str] | None = N
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "THEODORE_", "PYTHONPATH"))}
     kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
     kept["PYTHONDONTWRITEBYTECODE"] = "1"
-    if "THEODORE_OTEL_HOME" in os.environ:
-        kept["THEODORE_OTEL_HOME"] = os.environ["THEODORE_OTEL_HOME"]
+    kept["THEODORE_OTEL_HOME"] = os.environ.get("THEODORE_OTEL_HOME") or _scratch()
     kept.update({"OTEL_PYTHON_DISTRO": "theodore", "OTEL_PYTHON_CONFIGURATOR": "theodore"})
     if endpoint:
         kept["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
     return {**kept, **(extra or {})}
+
+
+@cache
+def _scratch() -> str:
+    """Return a state folder for what runs outside pytest, such as benchmarks; it goes with this process."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def run(command: Sequence[str], env: Mapping[str, str], cwd: Path, *, instrumented: bool, timeout: float = 120) -> Run:

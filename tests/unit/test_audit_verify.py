@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from theodore_otel.cli import main
+from theodore_otel.journal import audit_verify
 from theodore_otel.journal.audit_keys import Keys
 from theodore_otel.journal.audit_read import moment, of_text
 from theodore_otel.journal.audit_record import Record
@@ -183,6 +184,28 @@ def test_a_journal_that_is_being_written_is_whole(journal, capsys):
     finally:
         stop.set()
         writing.join()
+
+
+def test_a_journal_that_was_emptied_is_found(journal, capsys):
+    journal.segment.unlink()
+    (journal.trail.path / "head").write_bytes(b"")
+    assert findings(capsys) == [(0, "missing")]
+
+
+def test_a_writer_that_begins_meanwhile_is_not_missed(journal, capsys, monkeypatch):
+    """It is written down behind what was looked at, and its folder can be seen before anything is in it."""
+    real = audit_verify.trails
+
+    def listed(folder):
+        found = real(folder)
+        journal.add(1)
+        empty = folder / "open/none" / ("0" * 32)
+        empty.mkdir()
+        (empty / "head").touch()
+        return [*found, Trail(empty)]
+
+    monkeypatch.setattr(audit_verify, "trails", listed)
+    assert findings(capsys) == []
 
 
 def test_nothing_verifies_without_the_key(journal, capsys, monkeypatch):

@@ -10,16 +10,22 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from support.collector import wait_for
 from support.receiver import receiving
 
+from theodore_otel.config import load_text
+from theodore_otel.instrument import courier as courier_module
+from theodore_otel.instrument import settings as settings_module
 from theodore_otel.instrument.courier import Courier, Report, deliver
 from theodore_otel.instrument.ending import notes, summary
 from theodore_otel.instrument.pipeline import Limits, Pipeline
 from theodore_otel.instrument.sender import Sender
 from theodore_otel.journal.spool import DamagedError, Item, Spool, identity, read
+from theodore_otel.render import render
 
 OWN = "0123456789abcdef"
 OTHER = "fedcba9876543210"
@@ -137,8 +143,7 @@ def test_killing_a_writer_leaves_whole_files_only(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", code, tmp_path / "spool"], stdout=subprocess.PIPE)
     process.stdout.readline()
     spool = Spool(tmp_path / "spool")
-    while len(spool.entries()) < 5:
-        time.sleep(0.005)
+    wait_for(lambda: len(spool.entries()) >= 5)
     process.kill()
     process.wait()
     process.stdout.close()
@@ -324,8 +329,7 @@ def test_the_queue_is_emptied_while_a_request_hangs(spool):
         courier = Courier(spool, senders(receiver.url))
         running = pipeline(receiver.url, courier, Limits(queue=200, batch=10, delay=0.01))
         running.put("first")
-        while not running._sending:
-            time.sleep(0.005)
+        wait_for(lambda: running._sending)
         for n in range(2000):
             running.put(str(n))
             time.sleep(0.0002)
@@ -347,8 +351,7 @@ def test_what_earlier_runs_left_is_delivered_in_the_background(spool):
         fill(spool, receiver.url, "one", "two")
         courier = Courier(spool, senders(receiver.url))
         courier.begin()
-        while spool.entries():
-            time.sleep(0.005)
+        wait_for(lambda: not spool.entries())
         courier.close(time.monotonic() + 5)
         courier.join()
         assert receiver.bodies() == ["one", "two"]
@@ -362,8 +365,7 @@ def test_a_process_that_goes_on_delivers_what_it_had_to_put_on_disk(spool):
         running = pipeline(receiver.url, courier, Limits(delay=0.01))
         receiver.status = 200
         running.put("late")
-        while sorted(receiver.bodies()) != ["early", "late"]:
-            time.sleep(0.01)
+        wait_for(lambda: sorted(receiver.bodies()) == ["early", "late"], 20, receiver.bodies)
         end(running)
         assert spool.entries() == []
 
@@ -373,3 +375,17 @@ def test_no_thread_is_started_where_nothing_waits(spool):
     Courier(spool, senders("http://127.0.0.1:9")).begin()
     assert threading.active_count() == before
     assert not spool.folder().exists()
+
+
+def test_the_configuration_reaches_the_process(tmp_path):
+    text = f"instrument: {{spool: {{size: 1MiB, dir: {tmp_path / 'own'}}}}}"
+    (rendered,) = render(load_text(text, "test.yaml"), "test.yaml", ["instrument"])
+    (tmp_path / "instrument.json").write_text(rendered.text)
+    settings, complaints = settings_module.load({"THEODORE_OTEL_CONFIG": str(tmp_path / "instrument.json")})
+    assert complaints == []
+    spool = courier_module.spool(settings)
+    assert spool.folder() == tmp_path / "own"
+    assert spool.keep(OWN, [Item("logs", b"x" * 1024 * 1025, 1)]).reason == "larger than the spool may be"
+    assert courier_module.courier(settings, senders("http://127.0.0.1:9")) is not None
+    off = replace(settings, spool={"enabled": False})
+    assert courier_module.courier(off, senders("http://127.0.0.1:9")) is None

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import struct
 import threading
+import traceback
+import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
@@ -14,6 +18,7 @@ import pinecone
 import pytest
 import yaml
 from botocore.config import Config
+from botocore.eventstream import ChecksumMismatch
 from botocore.exceptions import ClientError
 from google import genai
 from opentelemetry.trace import SpanKind, StatusCode
@@ -149,6 +154,76 @@ def test_bedrock_invoke_model_is_counted_from_its_headers_and_its_body_left_unre
     assert json.loads(said["body"].read())["content"][0]["text"] == "hello"
     found = _ai(seen)
     assert (found["gen_ai.usage.input_tokens"], found["gen_ai.usage.output_tokens"]) == (11, 7)
+
+
+def _event(kind, payload):
+    """Return one message of AWS's binary event streams."""
+    body = json.dumps(payload).encode()
+    headers = b"".join(
+        struct.pack("!B", len(name)) + name + b"\x07" + struct.pack("!H", len(value)) + value
+        for name, value in (
+            (b":message-type", b"event"),
+            (b":event-type", kind),
+            (b":content-type", b"application/json"),
+        )
+    )
+    prelude = struct.pack("!II", 16 + len(headers) + len(body), len(headers))
+    message = prelude + struct.pack("!I", zlib.crc32(prelude)) + headers + body
+    return message + struct.pack("!I", zlib.crc32(message))
+
+
+STREAMED = b"".join(
+    [
+        _event(b"messageStart", {"role": "assistant"}),
+        *(_event(b"contentBlockDelta", {"delta": {"text": word}, "contentBlockIndex": 0}) for word in ("hel", "lo")),
+        _event(b"messageStop", {"stopReason": "end_turn"}),
+        _event(
+            b"metadata",
+            {"usage": {"inputTokens": 40, "outputTokens": 7, "totalTokens": 107, "cacheReadInputTokens": 60}},
+        ),
+    ]
+)
+
+
+def _converse_stream(bedrock):
+    said = bedrock.converse_stream(modelId=CLAUDE, messages=[{"role": "user", "content": [{"text": "hi"}]}])
+    return said["stream"]
+
+
+def test_a_stream_of_bedrock_is_counted_when_it_was_read(seen, answer, bedrock):
+    answer("/converse-stream", STREAMED, **{"Content-Type": "application/vnd.amazon.eventstream"})
+    stream = _converse_stream(bedrock)
+    assert not [span for span in seen.spans if span.name == f"chat {CLAUDE}"]
+    events = list(stream)
+    assert "".join(e["contentBlockDelta"]["delta"]["text"] for e in events if "contentBlockDelta" in e) == "hello"
+    found = _ai(seen)
+    assert found["gen_ai.usage.input_tokens"] == 100
+    assert found["gen_ai.usage.output_tokens"] == 7
+    assert found["gen_ai.usage.cache_read.input_tokens"] == 60
+    assert found["theodore.success"] is True
+
+
+def test_a_stream_of_bedrock_that_is_closed_or_forgotten_ends_its_span(seen, answer, bedrock):
+    answer("/converse-stream", STREAMED, **{"Content-Type": "application/vnd.amazon.eventstream"})
+    stream = _converse_stream(bedrock)
+    next(iter(stream))
+    stream.close()
+    _converse_stream(bedrock)
+    gc.collect()
+    calls = [attributes(span) for span in seen.spans if span.name == f"chat {CLAUDE}"]
+    assert len(calls) == 2
+    assert not any("gen_ai.usage.input_tokens" in call for call in calls)
+
+
+def test_a_stream_of_bedrock_that_breaks_is_a_failed_call(seen, answer, bedrock):
+    broken = STREAMED[:-1] + bytes([STREAMED[-1] ^ 1])
+    answer("/converse-stream", broken, **{"Content-Type": "application/vnd.amazon.eventstream"})
+    with pytest.raises(ChecksumMismatch) as caught:
+        list(_converse_stream(bedrock))
+    assert not [f for f in traceback.extract_tb(caught.value.__traceback__) if "theodore_otel" in f.filename]
+    (span,) = [span for span in seen.spans if span.name == f"chat {CLAUDE}"]
+    assert span.status.status_code is StatusCode.ERROR
+    assert attributes(span)["error.type"] == "ChecksumMismatch"
 
 
 def test_a_refusal_of_bedrock_is_a_failed_call(seen, answer, bedrock):

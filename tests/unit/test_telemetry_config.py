@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
 
 import pytest
 
@@ -84,6 +86,15 @@ def test_a_configuration_cannot_be_changed_afterwards():
         config.components["scraper"] = "INFO"
 
 
+def test_a_configuration_can_be_copied_pickled_and_taken_apart():
+    config = ObservabilityConfig(
+        logging=LoggingConfig(components={"scraper": "DEBUG"}), tracing=TracingConfig(otlp_headers={"a": "b"})
+    )
+    assert pickle.loads(pickle.dumps(config)) == copy.deepcopy(config) == config
+    assert dataclasses.asdict(config)["logging"]["components"] == {"scraper": "DEBUG"}
+    assert dataclasses.replace(config.logging, level="DEBUG").components == {"scraper": "DEBUG"}
+
+
 def test_levels_are_known_by_their_other_names_too():
     assert LogLevel.of("warning") is LogLevel.WARN
     assert LogLevel.of("FATAL") is LogLevel.CRITICAL
@@ -122,6 +133,9 @@ def test_what_is_given_wins_over_the_settings_and_the_environment_over_both():
 
 def test_a_jaeger_gets_spans_straight_away_and_nothing_is_sent_where_that_is_switched_off():
     jaeger = TracingConfig(jaeger_enabled=True, jaeger_endpoint="http://jaeger:4318/")
-    assert adjusted(Settings(), ObservabilityConfig(tracing=jaeger), {}).url("traces") == "http://jaeger:4318/v1/traces"
+    settings = Settings(headers={"traces": {"authorization": "Basic x"}, "logs": {"authorization": "Basic x"}})
+    sent = adjusted(settings, ObservabilityConfig(tracing=jaeger), {})
+    assert sent.url("traces") == "http://jaeger:4318/v1/traces"
+    assert sent.headers == {"traces": {}, "logs": {"authorization": "Basic x"}}
     silent = ObservabilityConfig(tracing=TracingConfig(otlp_enabled=False))
     assert adjusted(Settings(), silent, {}).signals == frozenset()

@@ -178,7 +178,7 @@ def test_levels_of_components_reach_loggers_made_before_and_after(stderr):
     before = LoggerFactory.get_logger("crawl.scraper.before")
     LoggerFactory.configure(LoggingConfig(components={"scraper": "TRACE", "mine": "DEBUG"}))
     before.trace("before")
-    LoggerFactory.get_logger("crawl.scraper.after").trace("after")
+    LoggerFactory.get_logger("pages.scraper.after").trace("after")
     LoggerFactory.get_logger("crawl").debug("not shown")
     logging.getLogger("mine").debug("plain")
     assert [line["message"] for line in lines(stderr)] == ["before", "after", "plain"]
@@ -214,6 +214,10 @@ def test_levels_follow_the_settings_file_and_stay_when_it_cannot_be_used(setting
     crawl, scraper = logging.getLogger("theodore.crawl"), logging.getLogger("theodore.scraper")
     LoggerFactory.get_logger("crawl"), LoggerFactory.get_logger("scraper")
     assert crawl.getEffectiveLevel() == logging.ERROR  # the file said nothing new
+    settings_file(settings, "INFO", scraper="DEBUG")
+    levels_file.read_again()
+    wait_until(lambda: scraper.getEffectiveLevel() == logging.DEBUG)
+    assert crawl.getEffectiveLevel() == logging.ERROR
     settings_file(settings, "WARN", scraper="TRACE")
     levels_file.read_again()
     wait_until(lambda: (crawl.getEffectiveLevel(), scraper.getEffectiveLevel()) == (30, 5))
@@ -233,15 +237,33 @@ def sighup():
     signal.signal(signal.SIGHUP, before)
 
 
-def test_sighup_reads_the_file_again_and_the_programs_handler_runs_too(settings, stderr, sighup):
+def test_a_file_is_read_again_when_that_is_asked_for(settings, monkeypatch):
+    monkeypatch.setattr(levels_file, "SECONDS", 3600)
+    told = []
+
+    def follower(level: int, components: dict) -> None:
+        told.append((level, components))
+
+    levels_file.follow(follower)
+    try:
+        for _ in range(2):  # the first time it may look like a change
+            told.clear()
+            levels_file.read_again()
+            wait_until(lambda: told)
+    finally:
+        levels_file.leave(follower)
+    assert told[0] == (logging.INFO, {})
+
+
+def test_sighup_has_the_file_read_again_and_the_programs_handler_runs_too(settings, stderr, sighup, monkeypatch):
     seen = []
     signal.signal(signal.SIGHUP, lambda number, frame: seen.append(number))
+    monkeypatch.setattr(levels_file, "read_again", lambda: seen.append("read again"))
     LoggerFactory.configure()
     LoggerFactory.configure()
-    settings_file(settings, "DEBUG")
     os.kill(os.getpid(), signal.SIGHUP)
-    wait_until(lambda: logging.getLogger("theodore").level == logging.DEBUG)
-    assert seen == [signal.SIGHUP]
+    wait_until(lambda: len(seen) > 1)
+    assert seen == ["read again", signal.SIGHUP]
 
 
 @pytest.mark.parametrize(("terminal", "taken"), [(True, False), (False, True)])

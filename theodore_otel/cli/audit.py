@@ -142,6 +142,7 @@ def report(
 def flush(config_file: Path | None) -> None:
     """Deliver what processes that are gone left behind, under this environment's credential."""
     from theodore_otel.instrument.sender import sender_of
+    from theodore_otel.instrument.texts import clean_url
     from theodore_otel.journal.audit_delivery import deliver_left
     from theodore_otel.journal.audit_trail import OPEN, identity, trails
 
@@ -155,7 +156,8 @@ def flush(config_file: Path | None) -> None:
     if others:
         note(f"{len(others)} journals wait for another credential")
     if outcome.waiting:
-        raise DownError(f"{outcome.waiting} audit records are not delivered to {sender.url}: {outcome.reason}")
+        where = clean_url(sender.url)
+        raise DownError(f"{outcome.waiting} audit records are not delivered to {where}: {outcome.reason}")
 
 
 @command.command()

@@ -154,7 +154,7 @@ def _deliver(spool: Spool, senders: Mapping[str, Sender], files: int) -> Report:
     from theodore_otel.instrument.courier import Report, deliver
 
     report = Report()
-    with click.progressbar(length=files, label="delivering", file=sys.stderr) as bar:
+    with click.progressbar(length=files, label="delivering", file=sys.stderr, hidden=not files) as bar:
         for attempt in range(_TRIES):
             report.stopped = None
             _when_free(report, lambda: deliver(spool, senders, report, progress=lambda _: bar.update(1)))

@@ -115,6 +115,11 @@ class WatchedAi(_Watched):
     cache_write_tokens: Value | None = Field(
         None, description="Path to the tokens of the input that were written to the provider's cache."
     )
+    stream: str | None = Field(
+        None,
+        min_length=1,
+        description="Key of the result under which a stream is handed over; `item` is its last item.",
+    )
 
 
 class WatchedScraping(_Watched):

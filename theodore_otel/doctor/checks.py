@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
-from theodore_otel.doctor import access, collector, instrumentation, theodore, watched
+from theodore_otel.doctor import access, collector, instrumentation, journal, theodore, watched
 from theodore_otel.doctor.finding import Finding, Setup, failed
 from theodore_otel.errors import TheodoreOtelError
 
@@ -25,6 +25,7 @@ CHECKS: dict[str, Check] = {
     "watched functions": watched.check_watched,
     "endpoint": theodore.check_endpoint,
     "clock": theodore.check_clock,
+    "audit journal": journal.check_journal,
     "ports": collector.check_ports,
     "disk": collector.check_disk,
 }

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from opentelemetry import metrics
 
@@ -29,21 +29,28 @@ def change(kind: str, by: int) -> None:
     with _lock:
         _running[kind] += by
     if not _reported and time.monotonic() - _started >= SOON:
-        _report()
+        report(metrics.get_meter("theodore_otel.watch"))
 
 
-def _report() -> None:
+def report(meter: metrics.Meter) -> None:
+    """Report the running operations with a meter, once in a process."""
     global _reported
-    _reported = True
-    metrics.get_meter("theodore_otel.watch").create_observable_up_down_counter(
-        names.METRIC_ACTIVE_OPERATIONS, [_observe], unit="{operation}", description="Operations running now."
+    if not _reported:
+        _reported = True
+        show(meter)
+
+
+def show(meter: metrics.Meter, labels: Mapping[str, str] | None = None) -> None:
+    """Let a meter show the running operations, whoever else reports them."""
+
+    def observe(_: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
+        with _lock:
+            counts = dict(_running)
+        return [metrics.Observation(count, {"operation": kind, **(labels or {})}) for kind, count in counts.items()]
+
+    meter.create_observable_up_down_counter(
+        names.METRIC_ACTIVE_OPERATIONS, [observe], unit="{operation}", description="Operations running now."
     )
-
-
-def _observe(_: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
-    with _lock:
-        counts = dict(_running)
-    return [metrics.Observation(count, {"operation": kind}) for kind, count in counts.items()]
 
 
 def _after_fork() -> None:

@@ -29,11 +29,14 @@ _WRAPPERS: Final = (
 _START: Final = """
 try:
     from theodore_otel.instrument import children
-    children.start({carrier!r})
+    children.start({carrier!r}, {given!r})
 except Exception:
     pass
 """
 
+
+given: bytes | None = None
+"""What `theodore_otel.configure` was given, for children that multiprocessing spawns. It reaches them by a pipe."""
 
 spawned = False
 """Whether this process is one that multiprocessing spawned."""
@@ -49,8 +52,10 @@ def keep_to_ourselves() -> None:
     when_imported("multiprocessing.spawn", _follow)
 
 
-def start(carrier: dict[str, str]) -> None:
-    """Set up a spawned process, under the trace and correlation id of the one that spawned it."""
+def start(carrier: dict[str, str], configuration: bytes | None = None) -> None:
+    """Set up a spawned process, under the trace and correlation id of the one that spawned it, and with what that one
+    gave to `theodore_otel.configure`.
+    """
     global spawned
     spawned = True
     before = {name: os.environ.get(name) for name in carrier}
@@ -58,7 +63,12 @@ def start(carrier: dict[str, str]) -> None:
     from theodore_otel.instrument import startup
 
     try:
-        startup.start()
+        if configuration is None:
+            startup.start()
+        else:
+            from theodore_otel.telemetry.process import take_over
+
+            take_over(configuration)
     finally:
         for name, value in before.items():
             if value is None:
@@ -80,7 +90,7 @@ def _follow(spawn: Any) -> None:
 
     def get_preparation_data(name: str) -> dict[str, Any]:
         data: dict[str, Any] = original(name)
-        data["theodore_otel"] = _Starter(_START.format(carrier=carrier()))
+        data["theodore_otel"] = _Starter(_START.format(carrier=carrier(), given=given))
         return data
 
     spawn.get_preparation_data = get_preparation_data

@@ -24,6 +24,7 @@ from theodore_otel.conventions import names
 from theodore_otel.instrument import context as process_context
 from theodore_otel.instrument import entry
 from theodore_otel.instrument.lazy import when_imported
+from theodore_otel.instrument.recorded import record_once
 from theodore_otel.instrument.scrub import Scrubber
 from theodore_otel.instrument.tracebacks import HIDDEN, hide_own_frame
 
@@ -134,7 +135,7 @@ class CommandSpan:
         self._exit_code = exit_code(error)
         if self._exit_code == 0 or not span.is_recording() or _is_exit(error):
             return
-        span.record_exception(error)
+        record_once(span, error)
         span.set_attribute(names.ERROR_TYPE, type(error).__qualname__)
         span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
         entry.mark_failed(span)

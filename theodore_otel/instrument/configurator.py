@@ -6,6 +6,7 @@ Nothing in here may stop the program: what fails is told in one line and left ou
 from __future__ import annotations
 
 import os
+import time
 import uuid
 import warnings
 from collections.abc import Callable
@@ -104,7 +105,7 @@ class Setup:
             self._audit,
             self._propagate,
             self._follow_services,
-            relatives.follow,
+            self._follow_relatives,
             self._open_command_span,
             self._watch,
             self._arrange_ending,
@@ -192,6 +193,16 @@ class Setup:
 
         service.install(self._settings)
 
+    def _follow_relatives(self) -> None:
+        relatives.follow(self._flush)
+
+    def _flush(self) -> None:
+        """Deliver what waits now, within the budget of an exit, and put the rest away."""
+        deadline = time.monotonic() + self._settings.exit_budget
+        for pipeline in self._pipelines:
+            if isinstance(pipeline, Pipeline) and not pipeline.flush(deadline - time.monotonic()):
+                pipeline.put_away()
+
     def _open_command_span(self) -> None:
         command = CommandSpan(lambda: trace.get_tracer("theodore_otel.command", __version__), self._scrubber)
         command.install()
@@ -203,7 +214,7 @@ class Setup:
         self._ending.before(watch.install(self._settings, self._tracer_provider))
 
     def _arrange_ending(self) -> None:
-        greenlets.follow([each for each in self._pipelines if isinstance(each, Pipeline)])
+        greenlets.follow(self._pipelines)
         self._ending.arrange()
         if self._ending.courier is not None:
             self._ending.courier.begin()

@@ -33,13 +33,13 @@ class Prices:
         self._configured = configured
         self._report = report
         self._told = False
-        self._warming = False
+        self.warming = False
 
     def warm(self, model: str | None) -> None:
         """Import the price table beside the running model call, so that its end does not wait for it."""
-        if self._warming or (model is not None and model in self._configured):
+        if self.warming or (model is not None and model in self._configured):
             return
-        self._warming = True
+        self.warming = True
         threading.Thread(target=_import_table, name="theodore-otel-prices", daemon=True).start()
 
     def cost(self, provider: str | None, models: tuple[str | None, ...], tokens: Tokens) -> float | None:

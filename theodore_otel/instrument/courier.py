@@ -115,6 +115,8 @@ class Courier:
 
     def _work(self) -> None:
         try:
+            if not self._any_of_ours():
+                return
             with importing():
                 next(iter(self._senders.values())).prepare()
             deliver(self._spool, self._senders, self.report, stop=lambda: self._closing)
@@ -124,6 +126,10 @@ class Courier:
             for sender in self._senders.values():
                 sender.close()
             self._thread = None
+
+    def _any_of_ours(self) -> bool:
+        own = {files.identity(sender.url, sender.headers) for sender in self._senders.values()}
+        return any(entry.credential in own and not entry.damaged for entry in self._spool.entries())
 
 
 def courier(settings: Settings, senders: Mapping[str, Sender]) -> Courier | None:
@@ -201,7 +207,7 @@ def _note(entry: Entry, answer: Answer, report: Report) -> None:
         from theodore_otel.instrument.encode import rejected
 
         count, reason = rejected(entry.signal, answer.body)
-    report.delivered[entry.signal] += entry.count - count
+    report.delivered[entry.signal] += max(0, entry.count - count)  # of metrics, points are refused
     if count:
         report.refused[entry.signal] += count
         report.refusal = reason

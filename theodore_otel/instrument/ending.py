@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from theodore_otel.instrument.courier import Courier
     from theodore_otel.journal.audit_lazy import LazyDelivery
 
-_WRITING_SECONDS: Final = 0.15
-_WRITING_SHARE: Final = 0.15
+_WRITING_SECONDS: Final = 0.2
+_WRITING_SHARE: Final = 0.2
 """What is kept of the budget for writing down what could not be delivered."""
 
 _WORDS: Final = {
@@ -105,8 +105,12 @@ class Ending:
     def _put_away(self) -> None:
         for pipeline in self._pipelines:
             if isinstance(pipeline, Pipeline):
-                with contextlib.suppress(KeyboardInterrupt):
+                try:
                     pipeline.put_away()
+                except KeyboardInterrupt:  # the others are still kept
+                    pass
+                except Exception as error:  # noqa: BLE001 - the end of the program goes on
+                    say(f"cannot keep what is not delivered: {type(error).__name__}: {error}")
 
     def _follow_workers(self, util: Any) -> None:
         util.register_after_fork(self, lambda ending: ending.become_worker(util))

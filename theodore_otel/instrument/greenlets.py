@@ -8,19 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 from theodore_otel.instrument import logs
 from theodore_otel.instrument.lazy import when_imported
-from theodore_otel.instrument.pipeline import Pipeline
 
 
-def follow(pipelines: Sequence[Pipeline]) -> None:
+class Pausing(Protocol):
+    """What sends in a thread of its own."""
+
+    def pause(self) -> None:
+        """End the thread."""
+
+    def resume(self) -> None:
+        """Go on."""
+
+
+def follow(pipelines: Sequence[Pausing]) -> None:
     """Suit these pipelines when the program has gevent patch threads."""
     when_imported("gevent.events", lambda events: events.subscribers.append(lambda event: _on_event(event, pipelines)))
 
 
-def _on_event(event: Any, pipelines: Sequence[Pipeline]) -> None:
+def _on_event(event: Any, pipelines: Sequence[Pausing]) -> None:
     happened = type(event).__name__, getattr(event, "module_name", None)
     if happened == ("GeventWillPatchModuleEvent", "_thread"):
         for pipeline in pipelines:

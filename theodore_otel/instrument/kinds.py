@@ -37,8 +37,8 @@ class Kind:
 
     def name(self, attributes: Mapping[str, Any]) -> str:
         """Return the span's name for these attributes."""
-        words = (attributes.get(word) if "." in word else word for word in self.title)
-        return " ".join(str(word) for word in words if word)
+        words = [attributes.get(word) if "." in word else word for word in self.title]
+        return " ".join([str(word) for word in words if word])
 
 
 _ALL: Final = (

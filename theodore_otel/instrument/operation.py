@@ -24,14 +24,17 @@ from theodore_otel.instrument.cost import Prices, Tokens
 from theodore_otel.instrument.kinds import FUNCTION_NAME, Field, Kind
 from theodore_otel.instrument.outcome import Outcome
 from theodore_otel.instrument.readers import MISSING, Call, Parameters, Reader, is_late, reader
+from theodore_otel.instrument.recorded import record_once
 from theodore_otel.instrument.texts import Redact
 from theodore_otel.instrument.tracebacks import hide_own_frame
 
+_IN_RESEARCH: Final = frozenset({"research", "ai"})
+"""Types of operations that look for the research around them."""
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tools:
     """What every watched function uses."""
 
@@ -63,6 +66,7 @@ class Watched:
         self.kind = kind
         self.tools = tools
         self.rule = outcome.Rule(entry, kind.type, parameters)
+        self.stream: str | None = entry.get("stream")
         self._conditions = [
             (reader(path, parameters), wanted if isinstance(wanted, list) else [wanted])
             for path, wanted in (entry.get("when") or {}).items()
@@ -87,6 +91,12 @@ class Watched:
         if not all(read(call) in wanted for read, wanted in self._conditions):
             return None
         return Operation(self, call)
+
+    def start(self, attributes: Mapping[str, Any]) -> Span:
+        """Start the span of a call with these attributes."""
+        kind = SpanKind.CLIENT if self.kind.client else SpanKind.INTERNAL
+        told = {names.OPERATION_TYPE: self.kind.type, **attributes}
+        return self.tools.tracer.start_span(self.kind.name(attributes), kind=kind, attributes=told)
 
     def attributes(self, call: Call, *, late: bool) -> dict[str, Any]:
         """Return the span attributes that can be read before the call, or after it (`late`)."""
@@ -161,18 +171,22 @@ class Scope:
 class Operation(Observer):
     """One running call of a watched function."""
 
+    _assumed: bool | None = None
+    """The outcome that stands on the span from its start."""
+
     def __init__(self, watched: Watched, call: Call) -> None:
         """Start the span; it is made current by `attach` and ended by `returned` or `raised`."""
         self._watched = watched
         self._call = call
         self._ledger = usage.Ledger() if watched.kind.type == "ai" else None
         self._attributes = watched.attributes(call, late=False)
-        self._around = researches.current()
+        self._around = researches.current() if watched.kind.type in _IN_RESEARCH else None
         self._research = self._begin_research()
         self._ended = False
         self.span = self._start()
+        self._at_start = self._attributes.copy()
         self.context = self._inner_context()
-        active.change(watched.kind.type, 1)
+        self._count(1)
 
     @quietly
     def attach(self) -> Token[Context]:
@@ -197,8 +211,14 @@ class Operation(Observer):
         if isinstance(error, GeneratorExit):
             self._attributes.update(self._watched.attributes(self._call, late=True))
         if not judged.success:
-            self.span.record_exception(error)
+            self._record(error)
         self._end(judged)
+
+    def _record(self, error: BaseException) -> None:
+        record_once(self.span, error)
+
+    def _count(self, by: int) -> None:
+        active.change(self._watched.kind.type, by)
 
     def _begin_research(self) -> researches.Research | None:
         """Return the research that this call is, None for one inside another and for all other kinds."""
@@ -210,29 +230,28 @@ class Operation(Observer):
         kind = self._watched.kind
         if kind.type == "ai" and self._around and self._around.company:
             self._attributes[names.COMPANY_NAME] = self._around.company
-        attributes = {names.OPERATION_TYPE: kind.type, **self._attributes}
-        span_kind = SpanKind.CLIENT if kind.client else SpanKind.INTERNAL
-        tracer = self._watched.tools.tracer
-        return tracer.start_span(kind.name(self._attributes), kind=span_kind, attributes=attributes)
+        return self._watched.start(self._attributes)
 
     def _inner_context(self) -> Context:
-        inner = trace.set_span_in_context(self.span)
-        if self._ledger is not None:
-            inner = usage.with_ledger(inner, self._ledger)
+        outer = None if self._ledger is None else usage.with_ledger(context.get_current(), self._ledger)
+        inner = trace.set_span_in_context(self.span, outer)
         return researches.within(inner, self._research) if self._research else inner
 
     def _end(self, judged: Outcome) -> None:
         if self._ended:
             return
         self._ended = True
-        active.change(self._watched.kind.type, -1)
+        self._count(-1)
         try:
             if self._ledger is not None:
                 self._attributes = self._with_usage(self._ledger.entries)
                 if self._around:
                     self._around.add(self._attributes)
-            self.span.update_name(self._watched.kind.name(self._attributes))
-            self.span.set_attributes({**self._attributes, names.SUCCESS: judged.success})
+            if self._attributes != self._at_start:
+                self.span.update_name(self._watched.kind.name(self._attributes))
+                self.span.set_attributes(self._attributes)
+            if judged.success is not self._assumed:
+                self.span.set_attribute(names.SUCCESS, judged.success)
             self._mark(judged)
             if self._research:
                 researches.tell(self._research, self._attributes, success=judged.success, inside=self.context)
@@ -242,6 +261,8 @@ class Operation(Observer):
     def _with_usage(self, recognised: list[usage.Usage]) -> dict[str, Any]:
         """Add the sum of the calls recognised inside; tokens that the configuration names win over it."""
         own = self._attributes
+        if not recognised and own == self._at_start:
+            return own
         if names.GEN_AI_INPUT_TOKENS in own or names.GEN_AI_OUTPUT_TOKENS in own:
             last = recognised[-1] if recognised else usage.Usage(Tokens(0, 0), None, None, None)
             provider = own.get(names.GEN_AI_PROVIDER) or last.provider

@@ -108,8 +108,9 @@ class Pipeline:
             self._thread = thread
 
     def hurry(self) -> None:
-        """Send soon from now on, in a process that may be killed at any moment."""
+        """Send soon from now on, in a process that may be killed at any moment; keep on disk what waits."""
         self._limits = replace(self._limits, delay=min(self._limits.delay, _HURRY_SECONDS))
+        self._hurried = True
 
     def flush(self, timeout: float) -> bool:
         """Ask for everything queued to be sent now and wait up to `timeout` seconds. Returns whether it was."""
@@ -117,11 +118,15 @@ class Pipeline:
             return not self._queue
         deadline = time.monotonic() + timeout
         wanted = self._rounds + 2  # the running round may have passed the newest record already
-        while time.monotonic() < deadline and self._rounds < wanted and (self._queue or self._backlog):
+        while time.monotonic() < deadline and self._rounds < wanted and self._waiting():
             self._retry_at = 0.0
             self._wake.set()
             time.sleep(0.005)
-        return not self._queue and not self._backlog
+        return not self._waiting()
+
+    def _waiting(self) -> bool:
+        with self._lock:  # what is being encoded is in neither
+            return bool(self._queue or self._backlog)
 
     def pause(self) -> None:
         """End the thread once it has sent what it can, and start none until `resume`. Takes a second at most."""
@@ -183,6 +188,8 @@ class Pipeline:
         self._thread = None
         self._closing = False
         self._paused = False
+        self._hurried = False
+        self._put_away_at = 0.0
         self._deadline = 0.0
         self._retry_at = 0.0
         self._pause = _FIRST_RETRY_SECONDS
@@ -218,6 +225,9 @@ class Pipeline:
             with self._lock:
                 self._encode_queue()
             self._send_backlog()
+            if self._hurried and self._backlog and time.monotonic() >= self._put_away_at:
+                self._put_away_at = time.monotonic() + _FIRST_RETRY_SECONDS
+                self.put_away()
         except Exception as error:  # noqa: BLE001 - a bug here must not end the thread, and never the program
             self._reason = f"{type(error).__name__}: {error}"
         self._rounds += 1

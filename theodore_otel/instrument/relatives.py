@@ -8,41 +8,67 @@ that is started finds the environment it would find without us.
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 from theodore_otel.instrument.children import carrier
 from theodore_otel.instrument.lazy import when_imported
 from theodore_otel.instrument.tracebacks import HIDDEN
-from theodore_otel.run import environment_of
+from theodore_otel.run import PYTHON, environment_of
 
 _WRAPPERS: Final = frozenset({"opentelemetry-instrument", "theodore-otel"})
-_PYTHON: Final = re.compile(r"(python|pypy)[0-9.]*(\.exe)?")
 _POSITION_OF_ENV: Final = 10
 _WITH_VALUE: Final = ("-W", "-X")
 
 
-def follow() -> None:
-    """Follow `subprocess`, and what is built on it (asyncio's subprocesses, os.popen)."""
+def follow(flush: Callable[[], None]) -> None:
+    """Follow `subprocess`, what is built on it (asyncio's subprocesses, os.popen), and `os.exec...`.
+
+    `flush` delivers what waits, before a program takes the place of this one.
+    """
     when_imported("subprocess", _follow)
+    _follow_exec(flush)
 
 
 def _follow(subprocess: Any) -> None:
     original = subprocess.Popen.__init__
 
     def __init__(self: Any, args: Any, *rest: Any, **options: Any) -> None:  # noqa: N807
-        with suppress(Exception):  # the program is started, whatever it is
-            if len(rest) < _POSITION_OF_ENV and (added := additions(args, options.get("env"))):
-                options["env"] = added
+        if len(rest) < _POSITION_OF_ENV and (added := _added(args, options.get("env"))):
+            options["env"] = added
         with HIDDEN:
             original(self, args, *rest, **options)
 
     __init__.__wrapped__ = original  # type: ignore[attr-defined]
     subprocess.Popen.__init__ = __init__
+
+
+def _follow_exec(flush: Callable[[], None]) -> None:
+    """Follow `os.exec...`, by which gunicorn upgrades itself; all of them end in one of two functions."""
+    execv, execve = os.execv, os.execve
+
+    def follow_execv(path: Any, args: Any, /) -> Any:
+        added = _added(args, None)
+        flush()
+        with HIDDEN:
+            return execve(path, args, added) if added else execv(path, args)
+
+    def follow_execve(path: Any, args: Any, env: Any) -> Any:
+        added = _added(args, env)
+        flush()
+        with HIDDEN:
+            return execve(path, args, added or env)
+
+    os.execv, os.execve = follow_execv, follow_execve  # type: ignore[assignment]
+
+
+def _added(args: Any, given: Any) -> dict[str, str] | None:
+    with suppress(Exception):  # the program is started, whatever it is
+        return additions(args, given)
+    return None
 
 
 def additions(args: Any, given: Mapping[str, str] | None) -> dict[str, str] | None:
@@ -61,7 +87,7 @@ def is_ours(words: Sequence[str]) -> bool:
     main = sys.modules.get("__main__")
     file = getattr(main, "__file__", None)
     program = os.path.basename(words[0])  # noqa: PTH119
-    if not _PYTHON.fullmatch(program):
+    if not PYTHON.fullmatch(program):
         return bool(file) and program == os.path.basename(str(file))  # noqa: PTH119
     module, script = _started(words[1:])
     if module is not None:

@@ -13,8 +13,9 @@ from theodore_otel.instrument.texts import shortened
 
 _URL_KEYS: Final = frozenset({"url.full", "http.url", "http.target", "url.original"})
 _QUERY_KEYS: Final = frozenset({"url.query", "url.fragment"})
-_COMMAND_LINE: Final = "process.command_args"
-OF_THEIR_OWN: Final = frozenset({*_URL_KEYS, *_QUERY_KEYS, _COMMAND_LINE})
+_COMMAND_LINE: Final = "process.command_line"
+_ARGUMENTS: Final = "process.command_args"
+OF_THEIR_OWN: Final = frozenset({*_URL_KEYS, *_QUERY_KEYS, _ARGUMENTS, _COMMAND_LINE})
 """Keys whose values are masked in a way of their own."""
 
 
@@ -29,6 +30,9 @@ class Matcher(Protocol):
 
     def key(self, name: str, /) -> bool:
         """Say whether the value of a key of this name is a secret."""
+
+    def hidden(self, secret: Any, /) -> str:
+        """Return what stands for a secret: the mask, or its digest."""
 
     def value(self, key: str, value: Any, /) -> Any:
         """Return a value masked: a number that is one of a card, bytes that hold a secret."""
@@ -48,6 +52,7 @@ class Scrubber:
         for resource in request.resource_spans:
             self._attributes(resource.resource.attributes)
             for scope in resource.scope_spans:
+                self._attributes(scope.scope.attributes)
                 for span in scope.spans:
                     self._span(span)
 
@@ -55,8 +60,11 @@ class Scrubber:
         """Scrub an ExportLogsServiceRequest in place; without `records` what they stand under only."""
         for resource in request.resource_logs:
             self._attributes(resource.resource.attributes)
-            for scope in resource.scope_logs if records else ():
-                for record in scope.log_records:
+            for scope in resource.scope_logs:
+                self._attributes(scope.scope.attributes)
+                for record in scope.log_records if records else ():
+                    if record.event_name:
+                        record.event_name = self.text(record.event_name)
                     self._value(record.body)
                     self._attributes(record.attributes)
 
@@ -65,6 +73,7 @@ class Scrubber:
         for resource in request.resource_metrics:
             self._attributes(resource.resource.attributes)
             for scope in resource.scope_metrics:
+                self._attributes(scope.scope.attributes)
                 for metric in scope.metrics:
                     for point in getattr(metric, metric.WhichOneof("data")).data_points:
                         self._attributes(point.attributes)
@@ -89,11 +98,11 @@ class Scrubber:
             secret = name.startswith("-") and matcher.key(name.lstrip("-").replace("-", "_"))
             known = next((s for s in secrets if argument == s or (argument[:1] == "-" and argument.endswith(s))), None)
             if known is not None:
-                masked.append(argument.removesuffix(known) + self._mask)
+                masked.append(argument.removesuffix(known) + matcher.hidden(known))
             elif secret_follows and not argument.startswith("--"):
-                masked.append(self._mask)
+                masked.append(matcher.hidden(argument))
             elif secret and equals:
-                masked.append(f"{name}={self._mask}")
+                masked.append(f"{name}={matcher.hidden(argument[len(name) + 1 :])}")
             else:
                 masked.append(matcher.url(argument) if "://" in argument else matcher.text(argument))
             secret_follows = secret and not equals
@@ -104,25 +113,39 @@ class Scrubber:
         if span.status.message:
             span.status.message = self.text(span.status.message)
         self._attributes(span.attributes)
+        if span.trace_state:
+            span.trace_state = self.text(span.trace_state)
         for event in span.events:
+            event.name = self.text(event.name)
             self._attributes(event.attributes)
         for link in span.links:
+            if link.trace_state:
+                link.trace_state = self.text(link.trace_state)
             self._attributes(link.attributes)
 
     def _attributes(self, attributes: Any) -> None:
         matcher = self._load()
         for attribute in attributes:
-            kind = attribute.value.WhichOneof("value")
-            if attribute.key in _QUERY_KEYS and attribute.value.string_value:
-                attribute.value.string_value = self._mask
-            elif kind == "string_value" and attribute.key in _URL_KEYS:
-                attribute.value.string_value = matcher.url(shortened(attribute.value.string_value))
-            elif matcher.key(attribute.key):
-                attribute.value.string_value = self._mask
-            elif kind == "array_value" and attribute.key == _COMMAND_LINE:
-                self._command_line(attribute.value.array_value.values)
-            else:
-                self._value(attribute.value)
+            self._attribute(attribute, matcher)
+            masked = matcher.text(attribute.key)
+            if masked is not attribute.key and masked != attribute.key:
+                attribute.key = masked
+
+    def _attribute(self, attribute: Any, matcher: Matcher) -> None:
+        key, value = attribute.key, attribute.value
+        kind = value.WhichOneof("value")
+        if key in _QUERY_KEYS and value.string_value:
+            value.string_value = self._mask
+        elif kind == "string_value" and key in _URL_KEYS:
+            value.string_value = matcher.url(shortened(value.string_value))
+        elif kind is not None and matcher.key(key):
+            value.string_value = matcher.hidden(getattr(value, kind))
+        elif kind == "array_value" and key == _ARGUMENTS:
+            self._command_line(value.array_value.values)
+        elif kind == "string_value" and key == _COMMAND_LINE:
+            value.string_value = " ".join(self.arguments(shortened(value.string_value).split(" ")))
+        else:
+            self._value(value)
 
     def _command_line(self, values: Any) -> None:
         for value, masked in zip(values, self.arguments(v.string_value for v in values), strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Sized
 from typing import Any, Final
@@ -10,6 +9,7 @@ from typing import Any, Final
 Redact = Callable[[str], str]
 
 _LONGEST: Final = 1024
+_LARGEST: Final = 2**63
 _LONGEST_SCANNED: Final = 32_768
 _LONGEST_WORD: Final = 2_048
 _URL: Final = re.compile(r"\b([a-zA-Z][a-zA-Z0-9+.-]{0,20}://)(?:[^/\s@?#]*@)?([^\s?#\"'<>]*)(?:[?#][^\s\"'<>)]*)?")
@@ -31,11 +31,19 @@ def clean_url(text: str) -> str:
     return _URL.sub(r"\1\2", text) if "://" in text else text
 
 
+def described(value: Any) -> str:
+    """Return a value as text, also one whose own text cannot be had."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - a text of the program's own may raise anything
+        return f"<{type(value).__name__} that cannot be shown>"
+
+
 def as_text(value: Any, redact: Redact) -> str | None:
     """Return a value as text; None and the empty text are nothing."""
     if value is None:
         return None
-    text = redact(clean_url(shortened(value if isinstance(value, str) else str(value))))
+    text = redact(clean_url(shortened(value if isinstance(value, str) else described(value))))
     return text[:_LONGEST] or None
 
 
@@ -51,5 +59,5 @@ def as_count(value: Any, redact: Redact) -> int | None:
     del redact
     number = number_of(value)
     if number is not None:
-        return int(number) if math.isfinite(number) else None
+        return int(number) if -_LARGEST < number < _LARGEST else None
     return len(value) if isinstance(value, Sized) and not isinstance(value, str | bytes) else None

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any
 
+from theodore_otel.instrument import handed
 from theodore_otel.instrument.operation import NOTHING, Observer, Watched
 
 Begin = Callable[[], Observer]
@@ -35,7 +36,7 @@ def _for_function(watched: Watched) -> Wrapper:
             result = wrapped(*args, **kwargs)
         if inspect.iscoroutine(result):  # a decorator hides that the function is asynchronous
             return _finish(lambda: operation, result)
-        return _ended(operation, result)
+        return result if handed.follow(operation, result, watched.stream) else _ended(operation, result)
 
     return call
 

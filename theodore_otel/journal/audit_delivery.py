@@ -52,7 +52,7 @@ def deliver(trail: Trail, sender: Sender, deadline: float, outcome: Outcome) -> 
         left = min(_REQUEST_SECONDS, deadline - time.monotonic())
         answer = sender.send(request(process, records), left) if left > 0 else Answer(False, "no answer in time")
         if not answer.delivered:
-            outcome.waiting += sum(len(each) for each, _ in batches(trail, trail.sent()))
+            outcome.waiting += max(len(records), trail.waiting())
             outcome.reason = answer.reason
             return False
         outcome.delivered += len(records)
@@ -134,6 +134,7 @@ class Delivery:
         self._unsent: list[Record] = []
         self._process: Mapping[str, Any] = {}
         self._closing = False
+        self._paused = False
         self._deadline = 0.0
         self._retry_at = 0.0
         self._pause = _DELAY
@@ -158,7 +159,7 @@ class Delivery:
     def start(self) -> None:
         """Start the thread; where that is impossible, the end of the process delivers."""
         with self._starting:
-            if self._thread is None and not self._closing:
+            if self._thread is None and not (self._closing or self._paused):
                 thread = threading.Thread(target=self._work, name="theodore-otel-audit", daemon=True)
                 with contextlib.suppress(RuntimeError):
                     thread.start()
@@ -167,6 +168,20 @@ class Delivery:
     def hurry(self) -> None:
         """Send soon from now on, in a process that may be killed at any moment."""
         self._delay = _HURRY
+
+    def pause(self) -> None:
+        """End the thread, and start none until `resume`: gevent is about to change what a thread is."""
+        self._paused = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(_DELAY)
+
+    def resume(self) -> None:
+        """Go on after `pause`, with a thread and locks of the kind that `threading` makes now."""
+        ran, self._thread, self._paused = self._thread is not None, None, False
+        self._starting, self._wake = threading.Lock(), threading.Event()
+        if ran:
+            self.start()
 
     def close(self, deadline: float) -> None:
         """Begin the end: deliver what is left until `deadline` (monotonic seconds). Returns at once."""
@@ -196,7 +211,7 @@ class Delivery:
 
     def lost(self) -> tuple[int, str]:
         """Return how many records the collector has not taken, whether they are in the journal or not, and why."""
-        count = self.in_memory() + sum(len(records) for trail in self._trails() for records, _ in self._left(trail))
+        count = self.in_memory() + sum(trail.waiting() for trail in self._trails())
         return count, self._last.reason or "no answer in time"
 
     def in_memory(self) -> int:
@@ -218,7 +233,7 @@ class Delivery:
         with contextlib.suppress(Exception), importing():
             import_module("theodore_otel.journal.audit_otlp")
             self.sender.prepare()
-        while not self._closing:
+        while not self._closing and not self._paused:
             self._round()
             self._wake.wait(self._delay)
             self._wake.clear()

@@ -57,6 +57,17 @@ class LazyDelivery:
         if self._made is not None:
             self._made.hurry()
 
+    def pause(self) -> None:
+        """End the thread, and start none until `resume`."""
+        if self._made is not None:
+            self._made.pause()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._making = threading.RLock()
+        if self._made is not None:
+            self._made.resume()
+
     def close(self, deadline: float) -> None:
         """Begin the end: deliver what is left until `deadline` (monotonic seconds). Returns at once."""
         if self._made is not None:
@@ -86,7 +97,7 @@ def deliver(settings: Settings, sender: Sender) -> LazyDelivery:
 
 def directory(configured: str | None) -> Path:
     """Return the journal's folder: the configured one, or `audit` in the state folder."""
-    return Path(configured).expanduser() if configured else paths.home() / "audit"
+    return Path(configured).expanduser().absolute() if configured else paths.home() / "audit"
 
 
 def _folders(parent: Path) -> list[str]:

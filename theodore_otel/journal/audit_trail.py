@@ -73,6 +73,11 @@ class Trail:
         """Remember how far it is delivered. Raises OSError."""
         places.write(self.path / SENT, encode(vars(position)))
 
+    def waiting(self) -> int:
+        """Return how many records are not delivered, by the head, without reading them all."""
+        newest = read_json(self.path / HEAD).get("sequence", 0)
+        return max(0, newest - self.sent().sequence) if isinstance(newest, int) else 0
+
     def lines(self, start: Position) -> Iterator[tuple[bytes, Position]]:
         """Give every whole line from a position on, with the position behind it; `sequence` is left to the reader."""
         for number, path in self.segments():

@@ -67,29 +67,31 @@ class Keyring:
 
 
 def journal(folder: Path, keys: Keyring) -> Verdict:
-    """Verify every trail of a journal's folder."""
+    """Verify every trail of a journal's folder; processes may be writing and delivering meanwhile."""
+    written_down = set(audit_register.known(folder) or ())  # first: a writer is there before it is written down
     verdict = Verdict()
-    found = trails(folder)
-    for trail in {trail.writer: trail for trail in found}.values():
+    for trail in {trail.writer: trail for trail in trails(folder)}.values():
+        if _is_being_made(trail):
+            continue
         one = verify_trail(trail, keys)
         if not trail.path.exists():  # it was delivered and put away meanwhile
             one = verify_trail(Trail(folder / KEPT / trail.credential / trail.writer), keys)
         verdict.records += one.records
         verdict.writers.add(trail.writer)
         verdict.findings += one.findings
-    written_down = audit_register.known(folder)
-    if found and written_down is None:
+    still = audit_register.known(folder)  # again: those whose time was over are removed
+    if still is None and verdict.records:
         verdict.findings.append(
             Finding("-", 0, "missing", f"{folder / audit_register.FILE}: the list of writers is gone")
         )
-    for writer in sorted({*(written_down or ())} - verdict.writers):
+    for writer in sorted(written_down.intersection(still or ()) - verdict.writers):
         verdict.findings.append(Finding(writer, 0, "missing", KINDS["missing"]))
     return verdict
 
 
 def verify_trail(trail: Trail, keys: Keyring) -> Verdict:
     """Verify the files of one writer."""
-    head, sent = read_json(trail.path / HEAD), trail.sent()  # first: its writer may be at work
+    head, sent = _head(trail, keys), trail.sent()  # first: its writer may be at work
     made, findings = _read(trail, keys)
     after, previous = _begin(trail, keys, findings)
     findings += chain(trail.writer, made, keys, after, previous)
@@ -139,6 +141,20 @@ def chain(writer: str, made: Sequence[Record], keys: Keyring, after: int, previo
         seen.add(each.sequence)
         hashes[each.sequence] = each.hash
         last = max(last, each.sequence)
+
+
+def _head(trail: Trail, keys: Keyring) -> dict[str, Any]:
+    """Return the head; read again when its writer was just in the middle of it."""
+    for _ in range(3):
+        head = read_json(trail.path / HEAD)
+        if keys.sealed(head) is None:
+            break
+    return head
+
+
+def _is_being_made(trail: Trail) -> bool:
+    """Say whether nothing is written yet; of a writer that is written down, something is."""
+    return not read_json(trail.path / HEAD) and not trail.segments()
 
 
 def _read(trail: Trail, keys: Keyring) -> tuple[list[Record], list[Finding]]:

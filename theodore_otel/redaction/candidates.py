@@ -94,11 +94,12 @@ class Candidates:
 
     def find(self, text: str) -> Iterable[int]:
         """Return the numbers of the rules that can match, in order; nothing for a text that is clean."""
+        literals, patterns = self._everywhere
         found: list[int] = []
-        for literal, hints in self._everywhere.literals:
+        for literal, hints in literals:
             if literal in text:
                 found += _present(hints, text)
-        for search, hints in self._everywhere.patterns:
+        for search, hints in patterns:
             if search(text):
                 found += _present(hints, text)
         encoded = text.encode("utf-8", "replace")
@@ -106,11 +107,10 @@ class Candidates:
         if encoded.translate(_IN_WORD).find(_LONG_WORD) >= 0:
             found += _present(self._words, text)
         left = encoded.translate(_CLASSES, _COMMON)
-        if len(left) >= _LEAST_DIGITS and left.count(b"0") >= _LEAST_DIGITS and _has_number(encoded):
-            found += self._digits
-        rare = left.strip(b"0")
-        if rare:
-            for character in set(rare):
+        if left:
+            if left.count(b"0") >= _LEAST_DIGITS and _has_number(encoded):
+                found += self._digits
+            for character in set(left.strip(b"0")):
                 if character in self._rare:
                     found += self._rare[character].find(text)
         return sorted({*found, *self._always}) if found or self._always else ()

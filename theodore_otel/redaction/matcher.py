@@ -22,7 +22,6 @@ NEVER = r"[^\s\S]"
 _ONLY_DIGITS = re.compile(r"\s*[0-9][0-9 -]{11,30}[0-9]\s*")
 _DIGEST = re.compile(r"\[HASH:[0-9a-f]{64}\]")
 _SMALLEST_CARD = 10**12
-_PLAIN = frozenset({bool, type(None)})
 _DEEPEST = 32
 _MOST_KEYS = 4096
 _LONGEST_REMEMBERED = 48
@@ -167,13 +166,11 @@ class Matcher:
             elif kind is int or kind is float:
                 if not -_SMALLEST_CARD < value < _SMALLEST_CARD:
                     return False
-            elif kind not in _PLAIN:
+            elif kind is not bool and value is not None:
                 return False
-        if not self._together:
-            return False
         if len(texts) == 1:
-            return not self._candidates(text)
-        if self._candidates("\n".join(texts)):
+            return self._together and not self._candidates(text)
+        if not self._together or self._candidates("\n".join(texts)):
             return False
         self._remember(texts[1:])
         return True

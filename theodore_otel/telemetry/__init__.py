@@ -1,4 +1,4 @@
-"""What Theodore's code may call: loggers, and the configuration of it all. Everything is imported when it is used."""
+"""What Theodore's code may call: loggers, tracers, metrics, and their configuration, each imported when it is used."""
 
 from __future__ import annotations
 
@@ -16,19 +16,31 @@ if TYPE_CHECKING:
     from theodore_otel.telemetry.levels import LogCategory as LogCategory
     from theodore_otel.telemetry.levels import LogLevel as LogLevel
     from theodore_otel.telemetry.logger import TheodoreLogger as TheodoreLogger
+    from theodore_otel.telemetry.metrics import MetricsManager as MetricsManager
+    from theodore_otel.telemetry.operations import Helper as Helper
+    from theodore_otel.telemetry.operations import Operation as Operation
+    from theodore_otel.telemetry.performance import PerformanceMonitor as PerformanceMonitor
     from theodore_otel.telemetry.process import configure as configure
+    from theodore_otel.telemetry.tracing import TheodoreTracer as TheodoreTracer
+    from theodore_otel.telemetry.tracing import TracingManager as TracingManager
 
 PUBLIC: Final = {
     "AlertingConfig": "config",
+    "Helper": "operations",
     "IntegrationConfig": "config",
     "LogCategory": "levels",
     "LogLevel": "levels",
     "LoggerFactory": "factory",
     "LoggingConfig": "config",
     "MetricsConfig": "config",
+    "MetricsManager": "metrics",
     "ObservabilityConfig": "config",
+    "Operation": "operations",
+    "PerformanceMonitor": "performance",
     "TheodoreLogger": "logger",
+    "TheodoreTracer": "tracing",
     "TracingConfig": "config",
+    "TracingManager": "tracing",
     "configure": "process",
 }
 """Each public name, and the module it lives in."""

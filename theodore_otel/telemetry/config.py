@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Final
 
 from theodore_otel.telemetry.levels import LogLevel
@@ -277,4 +276,16 @@ def _freeze(owner: object, name: str) -> None:
     value = getattr(owner, name)
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise _mistyped(owner, name, "a mapping with texts as keys", value, secret=True)
-    object.__setattr__(owner, name, MappingProxyType(dict(value)))
+    object.__setattr__(owner, name, _Frozen(value))
+
+
+class _Frozen(dict[str, Any]):
+    """A mapping that cannot be changed, and can be copied and pickled all the same."""
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("a configuration cannot be changed; make another one")
+
+    __setitem__ = __delitem__ = __ior__ = update = pop = popitem = clear = setdefault = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (dict(self),)

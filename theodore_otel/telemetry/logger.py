@@ -201,6 +201,7 @@ class TheodoreLogger:
         """Make the record and hand it on; `always` exports it whatever the level."""
         logger = self._logger
         record = self._record(level, message, context, fields, sys._getframe(2))
+        record.theodore_always = always
         if logger.isEnabledFor(level):
             logger.handle(record)
         elif logs.active is not None and (always or logs.active.wanted(logger, level)):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pickle
 import threading
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
+from theodore_otel.instrument import children
 from theodore_otel.instrument import settings as settings_module
 from theodore_otel.instrument.say import say
 from theodore_otel.instrument.settings import SIGNALS, Settings
@@ -31,12 +33,19 @@ def configure(config: ObservabilityConfig | None = None) -> None:
     if not isinstance(config, ObservabilityConfig):
         raise TypeError(f"expected an ObservabilityConfig, got {type(config).__name__}")
     with _lock:
-        if settings_module.current is not None:
+        if settings_module.current is None:
+            if not settings_module.disabled():
+                _set_up(config)
+        elif not children.spawned:  # the process that spawned this one had it set up
             say("this process is set up already; only what configure() was told about its output takes effect")
-        elif not settings_module.disabled():
-            _set_up(config)
-    LoggerFactory.configure(config)
-    logger.counts_business = config.metrics.business_metrics_enabled
+    _show(config)
+
+
+def take_over(given: bytes) -> None:
+    """Set this process, that multiprocessing spawned, up as the one that spawned it was."""
+    config: ObservabilityConfig = pickle.loads(given)  # noqa: S301 - from our own parent, by its pipe
+    _set_up(config)
+    _show(config)
 
 
 def adjusted(settings: Settings, config: ObservabilityConfig, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -50,12 +59,14 @@ def adjusted(settings: Settings, config: ObservabilityConfig, environ: Mapping[s
         kept["correlation_header"] = logging.correlation_id_header
     if tracing.otlp_endpoint and not environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         kept["endpoint"] = tracing.otlp_endpoint
+    headers = _headers(settings, tracing, environ)
     if tracing.jaeger_enabled and "traces" not in settings.endpoints:
         kept["endpoints"] = {**settings.endpoints, "traces": f"{tracing.jaeger_endpoint.rstrip('/')}/v1/traces"}
+        headers = {**headers, "traces": {}}  # they are for the collector's eyes
     return replace(
         settings,
         **kept,
-        headers=_headers(settings, tracing, environ),
+        headers=headers,
         log_components={**{c: int(LogLevel.of(v)) for c, v in logging.components.items()}, **settings.log_components},
         redaction=_redaction(settings.redaction, logging),
         signals=_signals(config),
@@ -63,10 +74,17 @@ def adjusted(settings: Settings, config: ObservabilityConfig, environ: Mapping[s
     )
 
 
+def _show(config: ObservabilityConfig) -> None:
+    LoggerFactory.configure(config)
+    logger.counts_business = config.metrics.business_metrics_enabled
+
+
 def _set_up(config: ObservabilityConfig) -> None:
     from theodore_otel.instrument import configurator, startup
 
-    _tell_what_is_the_collectors(config)
+    if not children.spawned:
+        _tell_what_is_the_collectors(config)
+    children.given = pickle.dumps(config)
     configurator.adjust = lambda settings: adjusted(settings, config)
     with context_kept():
         startup.start()

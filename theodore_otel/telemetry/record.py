@@ -17,7 +17,7 @@ class TelemetryRecord(logging.LogRecord):
     They are attributes of the record too, as `extra` makes them, unless one has the name of a field of its own.
     """
 
-    __slots__ = ("theodore_attributes", "theodore_message")
+    __slots__ = ("theodore_always", "theodore_attributes", "theodore_message")
 
     def __init__(
         self, name: str, level: int, message: str, attributes: dict[str, Any], frame: FrameType, stack: str | None
@@ -25,6 +25,7 @@ class TelemetryRecord(logging.LogRecord):
         """`frame` is where the program logged; `stack` a stack trace that is safe to show."""
         code = frame.f_code
         super().__init__(name, level, code.co_filename, frame.f_lineno, message, None, None, code.co_name)
+        self.theodore_always = False  # exported whatever the level
         self.theodore_attributes = attributes
         self.theodore_message = message
         self.exc_text = stack
