@@ -22,6 +22,7 @@ NEVER = r"[^\s\S]"
 _ONLY_DIGITS = re.compile(r"\s*[0-9][0-9 -]{11,30}[0-9]\s*")
 _DIGEST = re.compile(r"\[HASH:[0-9a-f]{64}\]")
 _SMALLEST_CARD = 10**12
+_LEAST_CARD = -_SMALLEST_CARD
 _DEEPEST = 32
 _MOST_KEYS = 4096
 _LONGEST_REMEMBERED = 48
@@ -163,8 +164,8 @@ class Matcher:
             if kind is str:
                 if value not in clean:
                     texts.append(value)
-            elif kind is int or kind is float:
-                if not -_SMALLEST_CARD < value < _SMALLEST_CARD:
+            elif kind is float or kind is int:
+                if not _LEAST_CARD < value < _SMALLEST_CARD:
                     return False
             elif kind is not bool and value is not None:
                 return False
