@@ -1,11 +1,16 @@
-"""Every test has a state folder of its own: what programs under test leave on disk is nobody else's."""
+"""Every test has a state folder of its own: what programs under test leave on disk is nobody else's. And Ctrl-C works
+in them, also where a shell started the tests in the background, which would have them ignore it.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
