@@ -82,6 +82,11 @@ def test_a_sitecustomize_of_the_users_own_runs(tmp_path: Path) -> None:
         assert observed.stdout == alone.stdout == f"True {tmp_path}/sitecustomize.py\n".encode()
 
 
+def _as_from_a_terminal() -> None:
+    """What runs under nohup ignores this signal, and so would the command."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_a_signal_ends_the_command_as_it_would_alone(number: int, tmp_path: Path) -> None:
     code = "import sys, time; print('up', flush=True); time.sleep(60)"
@@ -94,6 +99,7 @@ def test_a_signal_ends_the_command_as_it_would_alone(number: int, tmp_path: Path
                 cwd=tmp_path,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                preexec_fn=_as_from_a_terminal,
             )
             assert process.stdout is not None
             process.stdout.readline()
