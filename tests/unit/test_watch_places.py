@@ -109,6 +109,25 @@ def test_a_property_is_refused_by_name(seen, tmp_path):
         ]
 
 
+class Posing:
+    """As the libraries of cffi are, which stand among the modules: not one, and without a dictionary."""
+
+    __slots__ = ()
+
+    @property
+    def __class__(self):
+        return types.ModuleType
+
+
+def test_what_only_says_that_it_is_a_module_is_passed_over(seen, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "posing.lib", Posing())
+    with application(tmp_path, "def plain():\n    return 1\n") as app:
+        seen.install(Settings(watch={"phase": [{"function": f"{app}:plain"}]}))
+        assert load(app).plain() == 1
+        assert [span.name for span in seen.spans] == ["phase plain"]
+        assert seen.reports == []
+
+
 SERVICE = """
     from fastapi import APIRouter, FastAPI
 

@@ -28,7 +28,7 @@ def replace(module: ModuleType, name: str, original: Any, wrapped: Any) -> None:
 
 def _contents(module: Any) -> dict[str, Any]:
     """Return a module's own dictionary, without loading one that is lazy."""
-    if not isinstance(module, ModuleType):
+    if not issubclass(type(module), ModuleType):  # libraries of cffi only say that they are modules
         return {}
     contents: dict[str, Any] = object.__getattribute__(module, "__dict__")
     return contents
