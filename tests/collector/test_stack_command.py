@@ -32,6 +32,7 @@ class Terminal:
             find.VARIABLE: str(find.installed(lambda _: None)),
         }
         self.environment.pop("GOMEMLIMIT", None)
+        self.environment.pop("GOGC", None)
         self.configure()
 
     def configure(self, more: str = "") -> None:
@@ -148,6 +149,7 @@ def test_memory_of_the_file_bounds_the_collectors_heap(terminal: Terminal) -> No
     if Path("/proc/self/environ").exists():
         environment = Path(f"/proc/{terminal.pid}/environ").read_bytes().split(b"\0")
         assert f"GOMEMLIMIT={int(100 * 2**20 * 0.75)}B".encode() in environment
+        assert b"GOGC=200" in environment
 
 
 def test_a_missing_collector_says_how_to_get_one(terminal: Terminal) -> None:

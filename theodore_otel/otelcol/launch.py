@@ -68,6 +68,8 @@ def own_environment(config: Config) -> dict[str, str]:
     """Return this process's environment with what every collector of ours is given."""
     environment = {**os.environ, "THEODORE_OTEL_HOME": str(paths.home())}
     environment.setdefault("GOMEMLIMIT", f"{int(config.collector.memory * _HEAP_SHARE)}B")
+    # Below that limit memory is there to be used: collecting less often saves a seventh of the CPU.
+    environment.setdefault("GOGC", "200")
     return environment
 
 
