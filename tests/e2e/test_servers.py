@@ -7,14 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.collector import wait_for
 from support.ports import free_ports
 from support.receiver import Receiver, attributes, environment, receiving, run
 
@@ -64,7 +63,7 @@ def serving(receiver: Receiver, folder: Path, *command: str, app: str = APP, wra
             start_new_session=True,
         )
         try:
-            until(lambda: _answers(port), lambda: log.read_text())
+            wait_for(lambda: _answers(port), otherwise=log.read_text)
             yield port
             process.send_signal(signal.SIGTERM)
             process.wait(60)
@@ -72,16 +71,6 @@ def serving(receiver: Receiver, folder: Path, *command: str, app: str = APP, wra
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-
-
-def until(condition: Callable[[], Any], otherwise: Callable[[], object] = lambda: "") -> Any:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.05)
-    raise AssertionError(f"not within a minute: {otherwise()}")
 
 
 def _answers(port: int) -> bool:
@@ -156,9 +145,9 @@ def test_workers_of_uvicorn(wrapper: str, tmp_path: Path) -> None:
 def test_uvicorn_reloads_into_a_process_that_reports(wrapper: str, tmp_path: Path) -> None:
     with receiving() as receiver:
         with serving(receiver, tmp_path, *UVICORN, "--reload", wrapper=wrapper) as port:
-            before = until(lambda: _asked(port, 0))
+            before = wait_for(lambda: _asked(port, 0))
             (tmp_path / "app.py").write_text(APP.replace('"work %s"', '"again %s"'))
-            until(lambda: _asked(port, 1) not in (None, before))
+            wait_for(lambda: _asked(port, 1) not in (None, before))
             ask(port, 2)
         bodies = receiver.bodies()
         assert "work 0" in bodies and "again 2" in bodies

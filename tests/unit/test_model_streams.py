@@ -6,10 +6,9 @@ import asyncio
 import gc
 import gzip
 import json
-import threading
 import traceback
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import aiohttp
 import httpx
@@ -19,7 +18,7 @@ import urllib3
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 from watching import CLIENTS as PATCHED
-from watching import Observed, Settings, attributes, put_back
+from watching import Observed, Settings, attributes, put_back, serving
 
 from theodore_otel.instrument.streaming import Listener
 
@@ -95,11 +94,8 @@ class StandIn(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def url():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), StandIn)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    server.server_close()
+    with serving(StandIn) as address:
+        yield f"{address}/v1"
 
 
 @pytest.fixture

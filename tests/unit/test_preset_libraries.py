@@ -6,10 +6,9 @@ import asyncio
 import gc
 import json
 import struct
-import threading
 import traceback
 import zlib
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import ClassVar
 
 import boto3
@@ -22,7 +21,7 @@ from botocore.eventstream import ChecksumMismatch
 from botocore.exceptions import ClientError
 from google import genai
 from opentelemetry.trace import SpanKind, StatusCode
-from watching import CLIENTS, Observed, Settings, attributes, put_back
+from watching import CLIENTS, Observed, Settings, attributes, put_back, serving
 
 from theodore_otel.config import load_text
 from theodore_otel.config.presets import preset
@@ -55,11 +54,8 @@ class StandIn(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def url():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), StandIn)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(StandIn) as address:
+        yield address
 
 
 @pytest.fixture
