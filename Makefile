@@ -16,7 +16,7 @@ $(VENV)/.done: pyproject.toml tests/sample_app/pyproject.toml
 	@echo "setting up $(VENV) (about a minute)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
-	@$(BIN)/pip install --quiet --group dev --group sample --editable '.[local,cost,fastapi,prometheus]' --editable tests/sample_app
+	@$(BIN)/pip install --quiet --group dev --group sample --editable '.[local,cost,fastapi,prometheus,servers]' --editable tests/sample_app
 	@touch $@
 
 collector: setup  ## Find, download or build the collector.

@@ -33,7 +33,7 @@ def command(
     stdout: bool,
     targets: tuple[str, ...],
 ) -> None:
-    """Turn theodore-otel.yaml into the files that run: collector, instrument (all when none is named)."""
+    """Turn theodore-otel.yaml into the files that run: collector and instrument when no target is named."""
     from theodore_otel.config import load
     from theodore_otel.render import files, render
 

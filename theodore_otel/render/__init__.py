@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from theodore_otel.errors import InputError
@@ -11,16 +13,28 @@ from theodore_otel.render.files import RenderedFile
 if TYPE_CHECKING:
     from theodore_otel.config.model import Config
 
-__all__ = ["TARGETS", "RenderedFile", "render"]
+__all__ = ["TARGETS", "RenderedFile", "Target", "render"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something that can be rendered, by `render(config, header) -> [RenderedFile]` in the module `render.NAME`."""
+
+    description: str
+    default: bool = False
+    """Whether it is rendered when none is named."""
+    includes: tuple[str, ...] = ()
+    """Targets that are rendered with it."""
+
 
 TARGETS = {
-    "collector": "The collector's configuration.",
-    "instrument": "What Theodore's process reads.",
+    "collector": Target("The collector's configuration.", default=True),
+    "instrument": Target("What Theodore's process reads.", default=True),
 }
 
 
 def render(config: Config, source: str, targets: Sequence[str] = ()) -> list[RenderedFile]:
-    """Render the targets, all of them when none is named; `source` is the file name their header tells.
+    """Render the targets, the usual ones when none is named; `source` is the file name their header tells.
 
     Raises:
         InputError: when a target is unknown, or the configuration cannot be rendered.
@@ -28,15 +42,16 @@ def render(config: Config, source: str, targets: Sequence[str] = ()) -> list[Ren
     unknown = [target for target in targets if target not in TARGETS]
     if unknown:
         raise InputError(f"unknown render target {unknown[0]!r}: expected one of {', '.join(TARGETS)}")
-    return [_render(config, source, target) for target in TARGETS if target in targets or not targets]
+    wanted = set(targets or (name for name, target in TARGETS.items() if target.default))
+    for name in tuple(wanted):
+        wanted.update(TARGETS[name].includes)
+    return [file for name in TARGETS if name in wanted for file in _renderer(name)(config, _header(source, name))]
 
 
-def _render(config: Config, source: str, target: str) -> RenderedFile:
-    if target == "instrument":
-        from theodore_otel.render.instrument import render_instrument
+def _renderer(name: str) -> Callable[[Config, str], list[RenderedFile]]:
+    renderer: Callable[[Config, str], list[RenderedFile]] = importlib.import_module(f"{__name__}.{name}").render
+    return renderer
 
-        return RenderedFile("instrument.json", render_instrument(config))
-    from theodore_otel.render.collector import render_collector
 
-    header = f"# Rendered from {source} by `theodore-otel render {target}`: change that file and render again."
-    return RenderedFile("collector.yaml", render_collector(config, header))
+def _header(source: str, name: str) -> str:
+    return f"# Rendered from {source} by `theodore-otel render {name}`: change that file and render again."

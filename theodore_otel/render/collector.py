@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import jinja2
 import yaml
 
 from theodore_otel import paths
@@ -15,12 +14,14 @@ from theodore_otel.conventions.registry import metrics
 from theodore_otel.errors import InputError
 from theodore_otel.render.exporters import exporters
 from theodore_otel.render.extra import with_extra
-from theodore_otel.render.filters import FILTERS, quoted
+from theodore_otel.render.files import RenderedFile
+from theodore_otel.render.filters import quoted
 from theodore_otel.render.lanes import SIGNALS, Lane, lanes, outlets
 from theodore_otel.render.rules import redaction_rules
+from theodore_otel.render.templates import environment
 
 
-def render_collector(config: Config, header: str) -> str:
+def render(config: Config, header: str) -> list[RenderedFile]:
     """Return collector.yaml.
 
     Raises:
@@ -45,22 +46,7 @@ def render_collector(config: Config, header: str) -> str:
             **_tables(),
         )
     )
-    return with_extra(_squeeze(text), config.collector.extra, header)
-
-
-@cache
-def environment() -> jinja2.Environment:
-    """Return the template environment: a name that is not given is an error, not an empty string."""
-    env = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(paths.data("templates")),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701  the output is YAML, quoted by the filters
-    )
-    env.filters.update(FILTERS)
-    return env
+    return [RenderedFile("collector.yaml", with_extra(_squeeze(text), config.collector.extra, header))]
 
 
 def _ways(all_lanes: list[Lane]) -> dict[str, Any]:

@@ -7,11 +7,17 @@ from typing import Any
 
 from theodore_otel.config.instrument import Watch
 from theodore_otel.config.model import Config
+from theodore_otel.render.files import RenderedFile
 from theodore_otel.render.rules import redaction_rules
 
 
+def render(config: Config, header: str) -> list[RenderedFile]:  # noqa: ARG001
+    """Return instrument.json; JSON has no place for a header."""
+    return [RenderedFile("instrument.json", render_instrument(config))]
+
+
 def render_instrument(config: Config) -> str:
-    """Return instrument.json. It holds no secret: the credential comes from the environment."""
+    """Return the settings as JSON. They hold no secret: the credential comes from the environment."""
     own = config.instrument
     scheme = "https" if config.collector.tls and config.collector.tls.enabled else "http"
     settings: dict[str, Any] = {
