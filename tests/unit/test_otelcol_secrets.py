@@ -7,7 +7,8 @@ import pytest
 from theodore_otel.config.source import parse
 from theodore_otel.errors import InputError
 from theodore_otel.otelcol import secrets
-from theodore_otel.otelcol.secrets import Reference, references, resolve, with_placeholders
+from theodore_otel.otelcol.secrets import resolve, with_placeholders
+from theodore_otel.render.references import Reference, references
 
 FILE = parse("destinations:\n  es:\n    type: elasticsearch\n    api_key: {env: ES_KEY}\n", "theodore-otel.yaml")
 RENDERED = 'exporters: {elasticsearch/es: {api_key: "${env:ES_KEY}"}}\n'

@@ -17,6 +17,7 @@ from theodore_otel.otelcol import COLLECTOR_VERSION, binary, find, launch, ports
 from theodore_otel.render import render
 from theodore_otel.render.exporters import exporters
 from theodore_otel.render.files import stale
+from theodore_otel.render.references import references
 
 _COLLECTORS = "otelcol"
 """What the names of collector programs begin with."""
@@ -84,7 +85,7 @@ def check_secrets(setup: Setup) -> Iterator[Finding]:
         for problem in str(error).splitlines():
             yield failed(problem, "set it where the collector is started")
         return
-    asked = [str(each) for each in secrets.references(rendered.text) if each.name != "THEODORE_OTEL_HOME"]
+    asked = [str(each) for each in references(rendered.text) if each.name != "THEODORE_OTEL_HOME"]
     yield ok(f"set: {', '.join(asked)}" if asked else "none is needed")
 
 

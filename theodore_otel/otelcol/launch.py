@@ -15,11 +15,10 @@ from theodore_otel.otelcol import credentials, find, places, ports, secrets
 from theodore_otel.render import render
 from theodore_otel.render.exporters import scraped
 from theodore_otel.render.files import RenderedFile, write
+from theodore_otel.render.memory import go_environment
 
 LOCAL_PROFILE = "local"
 _DEFAULTS = "defaults of profile local"
-# Go collects garbage harder from here on; the limiter refuses data at 80 %, so only where what is held needs it.
-_HEAP_SHARE = 0.75
 
 
 @dataclass(frozen=True)
@@ -66,11 +65,7 @@ def prepare(config_file: Path | None, profile: str | None, note: places.Note) ->
 
 def own_environment(config: Config) -> dict[str, str]:
     """Return this process's environment with what every collector of ours is given."""
-    environment = {**os.environ, "THEODORE_OTEL_HOME": str(paths.home())}
-    environment.setdefault("GOMEMLIMIT", f"{int(config.collector.memory * _HEAP_SHARE)}B")
-    # Below that limit memory is there to be used: collecting less often saves a seventh of the CPU.
-    environment.setdefault("GOGC", "200")
-    return environment
+    return {**go_environment(config), **os.environ, "THEODORE_OTEL_HOME": str(paths.home())}
 
 
 def make_folder(folder: Path) -> None:

@@ -6,47 +6,19 @@ for empty. A secret that would not arrive as it is, is refused here, by its name
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from theodore_otel.config.source import KeyPath, Source
+from theodore_otel.config.source import Source
 from theodore_otel.errors import InputError
+from theodore_otel.render.references import Reference, in_string, references, strings
 
 PLACEHOLDER = "a" * 32
 """Stands for an unset secret in `validate`: text to YAML, and hexadecimal, as some destinations want their keys."""
 
-# `$$` is an escaped dollar: taken first, so that `$${env:X}` is no reference.
-_REFERENCE = re.compile(r"\$\$|\$\{(?:(?P<scheme>env|file):)?(?P<name>[^${}:]+)(?P<default>:-[^}]*)?\}")
 _FILE_VARIABLE = "THEODORE_OTEL_SECRET_{}"
-
-
-@dataclass(frozen=True)
-class Reference:
-    """One `${env:NAME}` or `${file:PATH}`."""
-
-    kind: str
-    """`env` or `file`."""
-    name: str
-    has_default: bool
-    in_statement: bool = False
-    """Whether it stands in quotes within a statement, where a quote of its own would end it."""
-
-    def __str__(self) -> str:
-        """Return it as a message names it."""
-        return f"environment variable {self.name}" if self.kind == "env" else f"file {self.name}"
-
-
-def references(text: str) -> list[Reference]:
-    """Return what a collector configuration refers to, each once, in the order of its first use."""
-    found: dict[Reference, None] = {}
-    for _, value in _strings(yaml.safe_load(text), ()):
-        found.update(dict.fromkeys(_in_string(value)))
-    return list(found)
 
 
 def resolve(text: str, environment: Mapping[str, str], source: Source) -> tuple[str, dict[str, str]]:
@@ -130,27 +102,9 @@ def _complaint(value: str) -> str | None:
 
 def _asked_by(reference: Reference, source: Source) -> str:
     """Return file, line and key path that ask for the reference; the file alone when a template does."""
-    for path, value in _strings(source.data, ()):
+    for path, value in strings(source.data, ()):
         key = path[:-1] if path[-1] == reference.kind and value == reference.name else path
-        if key != path or reference in _in_string(value):
+        if key != path or reference in in_string(value):
             line = source.line(key)
             return f"{source.name}{f':{line}' if line else ''}: {'.'.join(map(str, key))}"
     return source.name
-
-
-def _in_string(value: str) -> Iterator[Reference]:
-    for match in _REFERENCE.finditer(value):
-        if match["name"]:
-            quoted = value[match.start() - 1 : match.start()] == value[match.end() : match.end() + 1] == '"'
-            yield Reference(match["scheme"] or "env", match["name"], match["default"] is not None, quoted)
-
-
-def _strings(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _strings(item, (*path, str(key)))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _strings(item, (*path, index))
