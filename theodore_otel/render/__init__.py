@@ -30,6 +30,7 @@ class Target:
 TARGETS = {
     "collector": Target("The collector's configuration.", default=True),
     "instrument": Target("What Theodore's process reads.", default=True),
+    "grafana": Target("Grafana's data sources and dashboards."),
 }
 
 
