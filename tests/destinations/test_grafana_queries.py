@@ -1,0 +1,138 @@
+"""Every query of every panel, asked of real servers that hold what came through the real collector."""
+
+from __future__ import annotations
+
+import pytest
+from destinations.kit import SERVICE, configuration
+from support.collector import Span, running, wait_for
+from support.dashboards import ask_elasticsearch, ask_prometheus, dashboards, queries
+
+TENANTS = ("acme", "globex")
+BOARDS = dashboards()
+# They come from rules and from checks of health, which are not part of this; the tests of the stack have them.
+ELSEWHERE = ("theodore_research_success_rate", "theodore_health_up", "theodore_command_last_success_seconds", "ALERTS")
+AI = {
+    "theodore.operation.type": "ai",
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": "openrouter",
+    "gen_ai.request.model": "m",
+    "gen_ai.usage.input_tokens": 10,
+    "gen_ai.usage.output_tokens": 5,
+    "theodore.ai.cost_usd": 0.5,
+}
+STORAGE = {
+    "theodore.operation.type": "storage",
+    "theodore.storage.operation": "upsert",
+    "theodore.storage.type": "vector_storage",
+}
+RESEARCH = {
+    "theodore.operation.type": "research",
+    "theodore.research.type": "company_research",
+    "theodore.research.pages": 3,
+}
+FAILED = {"theodore.success": False}
+SPANS = [
+    Span("command", {"theodore.operation.type": "command", "theodore.command": "research"}),
+    Span("command", {"theodore.operation.type": "command", "theodore.command": "research", **FAILED}, error=True),
+    Span("research", {**RESEARCH, "theodore.success": True}),
+    Span("ai", {**AI, "theodore.success": True}),
+    Span("ai", {**AI, **FAILED}, error=True),
+    Span("storage", {**STORAGE, "theodore.success": True}),
+    Span("storage", {**STORAGE, **FAILED}, error=True),
+    Span("similarity", {"theodore.operation.type": "similarity"}),
+]
+BUSINESS = {
+    "theodore.category": "business",
+    "theodore.business.metric": "leads",
+    "theodore.business.value": 2.0,
+    "theodore.business.unit": "count",
+}
+LOGS = [
+    (9, "told", {"theodore.component": "scraper"}),
+    (17, "went wrong", {"theodore.component": "scraper"}),
+    (21, "went very wrong", {"theodore.component": "store", "theodore.category": "ai_operations"}),
+    (9, "somebody did something", {"theodore.category": "audit"}),
+    (13, "somebody tried something", {"theodore.category": "security"}),
+    (9, "leads", BUSINESS),
+]
+
+
+@pytest.fixture(scope="module")
+def filled(prometheus, elasticsearch, jaeger, tmp_path_factory):
+    """Fill the servers as two tenants, and as one nobody knows, for as long as a rate needs."""
+    settings = configuration(
+        scrape={"type": "prometheus"},
+        jaeger={"type": "jaeger", "endpoint": jaeger.at("otlp")},
+        es={"type": "elasticsearch", "endpoints": [f"http://{elasticsearch.at('http')}"], "signals": ["logs"]},
+    )
+    _put_template(elasticsearch)
+    with running(tmp_path_factory.mktemp("filled"), settings, TENANTS) as collector:
+        prometheus.scrape(*(f"127.0.0.1:{collector.ports[port]}" for port in ("metrics", "telemetry")))
+        _send(collector)
+        wait_for(lambda: prometheus.query('theodore_ai_cost_total{tenant="globex"}'), otherwise=collector.said)
+        wait_for(lambda: prometheus.query("sum(otelcol_exporter_sent_spans) > 0"), otherwise=collector.said)
+        wait_for(
+            lambda: prometheus.query("count_over_time(otelcol_exporter_sent_spans[1m]) > 2"), otherwise=collector.said
+        )
+        yield collector
+        prometheus.scrape()
+
+
+def _put_template(elasticsearch) -> None:
+    words = {"match_mapping_type": "string", "mapping": {"type": "keyword"}}
+    text = {"body": {"properties": {"text": {"type": "text"}}}}
+    mappings = {"dynamic_templates": [{"words": words}], "properties": text}
+    body = {"index_patterns": ["logs-*"], "data_stream": {}, "priority": 50, "template": {"mappings": mappings}}
+    elasticsearch.send("PUT", "_index_template/dashboards", body)
+
+
+def _send(collector) -> None:
+    for tenant in TENANTS:
+        assert collector.send_spans(SPANS, f"{tenant}.1") == 200
+        assert collector.send_logs(LOGS, f"{tenant}.1") == 200
+        assert collector.send_gauge("theodore.active_operations", 2.0, {"operation": "research"}, f"{tenant}.1") == 200
+    assert collector.send_spans(SPANS, "nobody.1") == 401
+
+
+def of(kind: str) -> pytest.MarkDecorator:
+    found = list(queries(BOARDS, kind))
+    return pytest.mark.parametrize("target", [each for _, each in found], ids=[where for where, _ in found])
+
+
+@pytest.fixture
+def ask(prometheus, elasticsearch):
+    """Return what asks a panel's query for tenants."""
+
+    def get(path, **parameters):
+        return prometheus.get("http", path, **parameters)
+
+    def search(body):
+        elasticsearch.send("POST", "logs-theodore.*/_refresh")
+        return elasticsearch.send("POST", "logs-theodore.*/_search", body)
+
+    def answers(target, tenants):
+        if target["datasource"]["type"] == "prometheus":
+            return ask_prometheus(get, target, tenants, [SERVICE])
+        return ask_elasticsearch(search, target, tenants, [SERVICE])
+
+    return answers
+
+
+@of("prometheus")
+def test_a_query_of_prometheus_is_answered_with_what_was_sent(filled, ask, target):
+    series = ask(target, TENANTS)
+    if not any(name in target["expr"] for name in ELSEWHERE):
+        values = [point[1] for each in series for point in each.get("values", [each.get("value")])]
+        assert any(value not in (None, "NaN") for value in values), target["expr"]
+
+
+@of("elasticsearch")
+def test_a_query_of_elasticsearch_is_answered_with_what_was_sent(filled, ask, target):
+    wait_for(lambda: ask(target, TENANTS), 20, otherwise=filled.said)
+
+
+def test_no_query_shows_what_another_tenant_has(filled, ask):
+    for kind in ("prometheus", "elasticsearch"):
+        for where, target in queries(BOARDS, kind):
+            if not where.startswith("pipeline"):
+                assert [each for each in ask(target, ["nobody"]) if each.get("metric", each)] == [], where
