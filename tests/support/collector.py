@@ -41,66 +41,12 @@ class Span:
     seconds: float = 0.01
 
 
-class Collector:
-    """A running collector, what can be sent to it, and what came out."""
+class Client:
+    """Sends OTLP to a collector whose `grpc` and `http` ports are known, with the tokens of credentials by name."""
 
-    def __init__(
-        self,
-        folder: Path,
-        configuration: Mapping[str, Any],
-        owners: Sequence[str],
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        self.folder = folder
-        self.home = folder / "home"
-        self.ports = dict(zip(("grpc", "http", "health", "telemetry", "metrics"), free_ports(5), strict=True))
-        listen = {name: f"127.0.0.1:{port}" for name, port in self.ports.items()}
-        self.configuration = merge(configuration, {"collector": {"listen": listen}})
-        file = self.home / "credentials.htpasswd"
-        self.tokens = {made.name: made.token for made in (credentials.add(file, owner) for owner in owners)}
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o600)
-        self.config_file = folder / "collector.yaml"
-        source = parse(yaml.safe_dump(self.configuration), "test.yaml")
-        (rendered,) = render(load_layers(source).config, source.name, ["collector"])
-        self.environment = {**os.environ, "THEODORE_OTEL_HOME": str(self.home), **(environment or {})}
-        text, more = secrets.resolve(rendered.text, self.environment, source)
-        self.environment.update(more)
-        self.config_file.write_text(text)
-        self.log = folder / "collector.log"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it and wait until it is healthy."""
-        binary = find.installed(lambda message: None)
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [binary, "--config", self.config_file], stdout=log, stderr=log, env=self.environment
-            )
-        wait_for(self._healthy, 30, lambda: self.log.read_text()[-3000:])
-
-    def stop(self) -> None:
-        """Stop it as an operator would; what it holds is written."""
-        if self._process:
-            self._process.terminate()
-            self._process.wait(30)
-
-    def kill(self) -> None:
-        """kill -9."""
-        if self._process:
-            self._process.kill()
-            self._process.wait(30)
-
-    def said(self) -> str:
-        """Return the last of what it logged."""
-        return self.log.read_text(errors="replace")[-3000:]
-
-    def _healthy(self) -> bool:
-        assert self._process and self._process.poll() is None, self.log.read_text()[-3000:]
-        try:
-            return urllib.request.urlopen(f"http://127.0.0.1:{self.ports['health']}/", timeout=1).status == 200
-        except OSError:
-            return False
+    def __init__(self, ports: Mapping[str, int], tokens: Mapping[str, str]) -> None:
+        self.ports = dict(ports)
+        self.tokens = dict(tokens)
 
     def authorization(self, credential: str) -> str:
         """Return the header value of a credential; of one that is not known, with a wrong token."""
@@ -192,6 +138,68 @@ class Collector:
         point = metric.gauge.data_points.add(as_double=value, time_unix_nano=time.time_ns())
         fill(point.attributes, attributes)
         return self.post("metrics", request.SerializeToString(), credential)
+
+
+class Collector(Client):
+    """A running collector, what can be sent to it, and what came out."""
+
+    def __init__(
+        self,
+        folder: Path,
+        configuration: Mapping[str, Any],
+        owners: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        super().__init__(dict(zip(("grpc", "http", "health", "telemetry", "metrics"), free_ports(5), strict=True)), {})
+        listen = {name: f"127.0.0.1:{port}" for name, port in self.ports.items()}
+        self.configuration = merge(configuration, {"collector": {"listen": listen}})
+        file = self.home / "credentials.htpasswd"
+        self.tokens = {made.name: made.token for made in (credentials.add(file, owner) for owner in owners)}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        self.config_file = folder / "collector.yaml"
+        source = parse(yaml.safe_dump(self.configuration), "test.yaml")
+        (rendered,) = render(load_layers(source).config, source.name, ["collector"])
+        self.environment = {**os.environ, "THEODORE_OTEL_HOME": str(self.home), **(environment or {})}
+        text, more = secrets.resolve(rendered.text, self.environment, source)
+        self.environment.update(more)
+        self.config_file.write_text(text)
+        self.log = folder / "collector.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it is healthy."""
+        binary = find.installed(lambda message: None)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [binary, "--config", self.config_file], stdout=log, stderr=log, env=self.environment
+            )
+        wait_for(self._healthy, 30, lambda: self.log.read_text()[-3000:])
+
+    def stop(self) -> None:
+        """Stop it as an operator would; what it holds is written."""
+        if self._process:
+            self._process.terminate()
+            self._process.wait(30)
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self._process:
+            self._process.kill()
+            self._process.wait(30)
+
+    def said(self) -> str:
+        """Return the last of what it logged."""
+        return self.log.read_text(errors="replace")[-3000:]
+
+    def _healthy(self) -> bool:
+        assert self._process and self._process.poll() is None, self.log.read_text()[-3000:]
+        try:
+            return urllib.request.urlopen(f"http://127.0.0.1:{self.ports['health']}/", timeout=1).status == 200
+        except OSError:
+            return False
 
     def received(self, signal: str) -> list[dict[str, Any]]:
         """Return every OTLP request that reached the local destination."""
