@@ -30,7 +30,14 @@ class Target:
 TARGETS = {
     "collector": Target("The collector's configuration.", default=True),
     "instrument": Target("What Theodore's process reads.", default=True),
+    "prometheus": Target("Prometheus' rules, and their tests for promtool."),
+    "alertmanager": Target("Alertmanager's routes and receivers."),
     "grafana": Target("Grafana's data sources and dashboards."),
+    "compose": Target(
+        "The development stack, with all that its containers read.",
+        includes=("collector", "instrument", "prometheus", "alertmanager", "elasticsearch", "grafana"),
+    ),
+    "helm": Target("Kubernetes: values of the collector's chart, and manifests for Theodore's pods."),
 }
 
 
@@ -46,12 +53,13 @@ def render(config: Config, source: str, targets: Sequence[str] = ()) -> list[Ren
     wanted = set(targets or (name for name, target in TARGETS.items() if target.default))
     for name in tuple(wanted):
         wanted.update(TARGETS[name].includes)
-    return [file for name in TARGETS if name in wanted for file in _renderer(name)(config, _header(source, name))]
+    return [file for name in TARGETS if name in wanted for file in render_one(config, source, name)]
 
 
-def _renderer(name: str) -> Callable[[Config, str], list[RenderedFile]]:
+def render_one(config: Config, source: str, name: str) -> list[RenderedFile]:
+    """Render one target without those that it includes."""
     renderer: Callable[[Config, str], list[RenderedFile]] = importlib.import_module(f"{__name__}.{name}").render
-    return renderer
+    return renderer(config, _header(source, name))
 
 
 def _header(source: str, name: str) -> str:
