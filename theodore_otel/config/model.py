@@ -6,8 +6,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from theodore_otel.config.alerting import Alerting
 from theodore_otel.config.base import HostPort, Level, Name, Rate, Secret, Section, ServiceId, TenantId, Tls
 from theodore_otel.config.destinations import Destination, Selection, selected
+from theodore_otel.config.helm import Helm
 from theodore_otel.config.instrument import Instrument
 from theodore_otel.config.units import Duration, Size
 
@@ -245,32 +247,6 @@ class Redaction(Section):
         return self
 
 
-class AlertRule(Section):
-    """What differs from a built-in alert rule."""
-
-    enabled: bool = Field(True, description="false leaves the rule out.")
-    threshold: float | None = Field(None, description="The rule's threshold.")
-    severity: Literal["low", "medium", "high", "critical"] | None = Field(None, description="Severity.")
-    channels: list[Name] | None = Field(None, description="Channels that are told.")
-    cooldown: Duration | None = Field(None, description="Least time between two messages.")
-
-
-class Channel(Section):
-    """Where alerts are sent."""
-
-    type: Literal["email", "slack", "webhook", "sms", "pagerduty"] = Field(description="Kind of channel.")
-    url: Secret | None = Field(None, description="Webhook address, by reference.")
-    key: Secret | None = Field(None, description="Integration key, by reference.")
-    to: list[str] = Field([], description="Addresses or numbers.")
-
-
-class Alerting(Section):
-    """Alert rules and channels."""
-
-    channels: dict[Name, Channel] = Field({}, description="Where alerts are sent.")
-    rules: dict[Name, AlertRule] = Field({}, description="What differs from the built-in rules.")
-
-
 class HealthTarget(Section):
     """An address that is asked whether it is well."""
 
@@ -309,6 +285,7 @@ class Config(Section):
     alerting: Alerting = Field(Alerting(), description="Alert rules and channels.")
     health: Health = Field(Health(), description="Health checks.")
     local: LocalStore = Field(LocalStore(), description="The local store.")
+    helm: Helm = Field(Helm(), description="The collector in Kubernetes.")
     instrument: Instrument = Field(Instrument(), description="What happens inside Theodore's process.")
 
     @model_validator(mode="after")

@@ -21,8 +21,8 @@ from theodore_otel.render.rules import redaction_rules
 from theodore_otel.render.templates import environment
 
 
-def render(config: Config, header: str) -> list[RenderedFile]:
-    """Return collector.yaml.
+def render(config: Config, header: str, instance: str = "") -> list[RenderedFile]:
+    """Return collector.yaml; `instance` tells what several collectors count apart, whose sums would collide else.
 
     Raises:
         InputError: when `collector.extra` would change what protects tenants or secrets, or a tenant drops what it
@@ -33,6 +33,7 @@ def render(config: Config, header: str) -> list[RenderedFile]:
         .get_template("collector/collector.yaml.j2")
         .render(
             header=header,
+            instance=instance,
             config=config,
             rules=redaction_rules(config),
             metrics=metrics(),

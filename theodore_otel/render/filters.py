@@ -17,6 +17,11 @@ def quoted(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("$", "$$")
 
 
+def plain(value: Any) -> str:
+    """Write a value as YAML for a program that expands nothing."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 def secret(reference: Secret) -> str:
     """Write a reference for the collector to resolve when it starts; never the secret."""
     return f'"${{env:{reference.env}}}"' if reference.env else f'"${{file:{reference.file}}}"'
@@ -92,6 +97,11 @@ def listener_tls(tls: Tls) -> str:
     return quoted({key: value for key, value in entries.items() if value})
 
 
+def for_chart(text: str) -> str:
+    """Write a text as a Helm chart takes it that reads templates in what it is given."""
+    return text.replace("{{", "{{`{{`}}")
+
+
 def host(listen: str) -> str:
     """Return the host of `host:port`."""
     return listen.rpartition(":")[0].strip("[]")
@@ -109,6 +119,7 @@ def _mapping(tls: Tls, more: dict[str, Any]) -> str:
 
 FILTERS = {
     "q": quoted,
+    "yaml": plain,
     "secret": secret,
     "duration": duration,
     "unit": format_duration,
@@ -118,6 +129,7 @@ FILTERS = {
     "metric_pattern": metric_pattern,
     "client_tls": client_tls,
     "listener_tls": listener_tls,
+    "for_chart": for_chart,
     "host": host,
     "port": port,
 }
