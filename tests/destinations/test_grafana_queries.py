@@ -61,13 +61,13 @@ LOGS = [
 def filled(prometheus, elasticsearch, jaeger, tmp_path_factory):
     """Fill the servers as two tenants, and as one nobody knows, for as long as a rate needs."""
     settings = configuration(
-        scrape={"type": "prometheus"},
+        prometheus={"type": "prometheus", "endpoint": f"http://{prometheus.at('http')}"},
         jaeger={"type": "jaeger", "endpoint": jaeger.at("otlp")},
         es={"type": "elasticsearch", "endpoints": [f"http://{elasticsearch.at('http')}"], "signals": ["logs"]},
     )
     _put_template(elasticsearch)
     with running(tmp_path_factory.mktemp("filled"), settings, TENANTS) as collector:
-        prometheus.scrape(*(f"127.0.0.1:{collector.ports[port]}" for port in ("metrics", "telemetry")))
+        prometheus.scrape(f"127.0.0.1:{collector.ports['telemetry']}")
         _send(collector)
         wait_for(lambda: prometheus.query('theodore_ai_cost_total{tenant="globex"}'), otherwise=collector.said)
         wait_for(lambda: prometheus.query("sum(otelcol_exporter_sent_spans) > 0"), otherwise=collector.said)
@@ -129,6 +129,19 @@ def test_a_query_of_prometheus_is_answered_with_what_was_sent(filled, ask, targe
 @of("elasticsearch")
 def test_a_query_of_elasticsearch_is_answered_with_what_was_sent(filled, ask, target):
     wait_for(lambda: ask(target, TENANTS), 20, otherwise=filled.said)
+
+
+def test_what_was_added_is_exact_from_the_first_of_a_series_on(prometheus, filled, ask):
+    """One run is counted as one, and the next one too, however long nothing happened between them."""
+    (counted,) = (
+        target for where, target in queries(BOARDS, "prometheus") if where == "overview / Companies researched A"
+    )
+    for total in (1, 2, 3):
+        if total > 1:
+            assert filled.send_spans([Span("research", RESEARCH)], "globex.1") == 200
+        query = 'theodore_companies_researched_total{tenant="globex"}'
+        wait_for(lambda: [each["value"][1] for each in prometheus.query(query)] == [str(total)], 20, filled.said)  # noqa: B023
+        assert [each["value"][1] for each in ask(counted, ["globex"])] == [str(total)]
 
 
 def test_no_query_shows_what_another_tenant_has(filled, ask):

@@ -1,8 +1,8 @@
 """From the description of a dashboard to the JSON that Grafana loads.
 
 A query may hold `@scope`, the tenants and services that were chosen above the dashboard, and `added(COUNTER[WINDOW])`,
-by how much a counter grew: unlike increase(), it knows what a series began with that is younger than the window, and
-series that begin at one and stay there are what short commands leave.
+by how much a counter grew. increase() does not know what a series began with, and wants two samples in the window; a
+short command leaves one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ _SCOPE = {
     "elasticsearch": "resource.attributes.tenant.id:$tenant AND resource.attributes.service.name:$service",
 }
 _ADDED = re.compile(r"added\((?P<counter>\w+(?:\{[^}]*\})?)\[(?P<window>[^]]+)\]\)")
-_GREW = r"(\g<counter> unless \g<counter> offset \g<window> or increase(\g<counter>[\g<window>]))"
+# What a counter was before the window is looked for as long as the collector remembers it (its `max_stale`).
+_GREW = (
+    r"(last_over_time(\g<counter>[\g<window>]) - last_over_time(\g<counter>[1d] offset \g<window>) >= 0"
+    r" or last_over_time(\g<counter>[\g<window>]))"
+)
 _COLUMNS = 24
 _HEIGHT = 8
 _LINE = 1
