@@ -215,3 +215,35 @@ def test_adding_twice_and_removing_nothing_are_refused(file):
         credentials.remove(file, "globex")
     with pytest.raises(InputError, match="`tenant add` makes the first"):
         credentials.rotate(file, "globex")
+
+
+def test_a_credential_is_handed_out_once_and_kept(file, tmp_path):
+    place = tmp_path / "credential"
+    made = credentials.hand_out(file, "svc-api", place)
+    assert place.read_text() == f"{made.value}\n"
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    assert credentials.hand_out(file, "svc-api", place) is None
+    assert place.read_text() == f"{made.value}\n"
+
+
+@pytest.mark.parametrize("stale", ["", "svc-api.1:another", "acme.1:another", "not one"])
+def test_a_credential_that_is_not_good_is_replaced(file, tmp_path, stale):
+    place = tmp_path / "credential"
+    credentials.add(file, "acme")
+    credentials.hand_out(file, "svc-api", place)
+    place.write_text(stale)
+    made = credentials.hand_out(file, "svc-api", place)
+    assert made.name == "svc-api.2"
+    assert place.read_text() == f"{made.value}\n"
+
+
+def test_a_credential_of_another_owner_is_not_handed_on(file, tmp_path):
+    place = tmp_path / "credential"
+    credentials.hand_out(file, "acme", place)
+    assert credentials.hand_out(file, "svc-api", place).name == "svc-api.1"
+
+
+def test_a_place_that_cannot_be_written_is_named(file, tmp_path):
+    with pytest.raises(InputError, match=r"nowhere/credential: cannot be written"):
+        credentials.hand_out(file, "svc-api", tmp_path / "nowhere" / "credential")
+    assert credentials.names(file) == []

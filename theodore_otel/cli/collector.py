@@ -84,3 +84,39 @@ def run(config_file: Path, profile: str | None) -> None:
     prepared.write(rendered)
     words = prepared.command(rendered)
     os.execve(words[0], words, prepared.environment)  # noqa: S606 - no shell is wanted
+
+
+@command.command()
+@file_option
+@click.option(
+    "--credential",
+    "wanted",
+    multiple=True,
+    metavar="OWNER=FILE",
+    help="Put a credential of OWNER (acme, svc-api) into FILE, unless a good one is there.",
+)
+def prepare(config_file: Path, wanted: tuple[str, ...]) -> None:
+    """Make what a collector needs that is started elsewhere, as in a container, and check its secrets.
+
+    The folder THEODORE_OTEL_HOME gets a credentials file; what is there is kept.
+    """
+    from theodore_otel.config.loader import load_layers
+    from theodore_otel.config.source import read
+    from theodore_otel.otelcol import credentials, launch
+
+    source = read(config_file)
+    config = load_layers(source).config
+    named = config.tenants.credentials_file
+    file = Path(named) if named else credentials.default_file()
+    for owner, place in map(_owner_and_place, wanted):
+        if made := credentials.hand_out(file, owner, place):
+            note(f"put {made.name} into {place}")
+    launch.furnish(config, source, note)
+    note(f"{paths.home()} has what the collector needs")
+
+
+def _owner_and_place(text: str) -> tuple[str, Path]:
+    owner, equals, place = text.partition("=")
+    if not (equals and place):
+        raise click.BadParameter(f"expected OWNER=FILE, got {text!r}", param_hint="--credential")
+    return owner, Path(place)

@@ -23,6 +23,7 @@ from theodore_otel import paths
 from theodore_otel.errors import InputError
 
 SERVICE_PREFIX = "svc-"
+_SCHEME = "{SSHA}"
 
 _OWNER = re.compile(r"[a-z0-9][a-z0-9_]{0,62}|svc-[a-z0-9][a-z0-9_]{0,58}")
 _NAME = re.compile(r"(?P<owner>.+)\.(?P<number>[0-9]+)")
@@ -99,6 +100,21 @@ def rotate(file: Path, owner: str) -> Credential:
         return _append(file, f"{owner}.{_split(existing[-1])[1] + 1}")
 
 
+def hand_out(file: Path, owner: str, place: Path) -> Credential | None:
+    """Put a credential into `place` for the process that reads it there, unless a good one of `owner` is there already.
+
+    Returns the one that was made. Raises InputError when a file cannot be read or written.
+    """
+    if _is_good(file, owner, place):
+        return None
+    if not os.access(place.parent, os.W_OK):
+        raise InputError(f"{place}: cannot be written: expected a folder there that this user can write")
+    make = rotate if owner in owners(file) else add
+    made = make(file, owner)
+    _replace(place, f"{made.value}\n")
+    return made
+
+
 def remove(file: Path, name: str) -> list[str]:
     """Remove one credential (`acme.1`) or all of an owner (`acme`), and return what was removed.
 
@@ -114,11 +130,26 @@ def remove(file: Path, name: str) -> list[str]:
         return gone
 
 
-def ssha(token: str) -> str:
-    """Return the salted hash in the form htpasswd files use: base64 of SHA-1(token + salt) + salt."""
-    salt = secrets.token_bytes(8)
+def ssha(token: str, salt: bytes | None = None) -> str:
+    """Return the hash as htpasswd files have it: base64 of SHA-1(token + salt) + salt (a new one when None)."""
+    salt = secrets.token_bytes(8) if salt is None else salt
     digest = hashlib.sha1(token.encode() + salt).digest()  # noqa: S324  the token has 256 bits of its own
-    return "{SSHA}" + base64.b64encode(digest + salt).decode()
+    return _SCHEME + base64.b64encode(digest + salt).decode()
+
+
+def _is_good(file: Path, owner: str, place: Path) -> bool:
+    try:
+        name, _, token = place.read_text(encoding="utf-8").strip().partition(":")
+    except FileNotFoundError:
+        return False
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"{place}: cannot be read: {reason}") from None
+    digest = _read(file).get(name, "")
+    if _split(name)[0] != owner or not digest.startswith(_SCHEME):
+        return False
+    salt = base64.b64decode(digest.removeprefix(_SCHEME))[hashlib.sha1().digest_size :]  # noqa: S324  as in ssha
+    return secrets.compare_digest(digest, ssha(token, salt))
 
 
 def _append(file: Path, name: str) -> Credential:
@@ -145,6 +176,10 @@ def _read(file: Path) -> dict[str, str]:
 
 
 def _write(file: Path, entries: dict[str, str]) -> None:
+    _replace(file, "".join(f"{name}:{entries[name]}\n" for name in sorted(entries, key=_split)))
+
+
+def _replace(file: Path, text: str) -> None:
     """Replace the file as a whole; its owner stays who it was, so that the collector can still read it."""
     file = file.resolve()  # a link stays a link
     temporary = None
@@ -152,7 +187,7 @@ def _write(file: Path, entries: dict[str, str]) -> None:
         owner = (file if file.exists() else file.parent).stat()
         descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.writelines(f"{name}:{entries[name]}\n" for name in sorted(entries, key=_split))
+            stream.write(text)
             if owner.st_uid != os.geteuid():
                 os.chown(stream.fileno(), owner.st_uid, owner.st_gid)
             stream.flush()

@@ -55,12 +55,21 @@ def prepare(config_file: Path | None, profile: str | None, note: places.Note) ->
     """
     source = read(config_file) if config_file else parse("", _DEFAULTS)
     config = load_layers(source, profile or (None if config_file else LOCAL_PROFILE)).config
+    text, environment = furnish(config, source, note)
+    return Prepared(find.installed(note), source, text, environment, listeners(config, source.name))
+
+
+def furnish(config: Config, source: Source, note: places.Note) -> tuple[str, dict[str, str]]:
+    """Make the folder and the credentials file that a collector needs, and check what it refers to.
+
+    Returns its configuration and its environment. Raises InputError when a secret is not usable.
+    """
     environment = own_environment(config)
     (rendered,) = render(config, source.name, ["collector"])
     text, more = secrets.resolve(rendered.text, environment, source)
     make_folder(paths.home())
     _ensure_credentials(config, note)
-    return Prepared(find.installed(note), source, text, {**environment, **more}, listeners(config, source.name))
+    return text, {**environment, **more}
 
 
 def own_environment(config: Config) -> dict[str, str]:

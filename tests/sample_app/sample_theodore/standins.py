@@ -1,4 +1,7 @@
-"""Loopback stand-ins for company sites and the model API: `python -m sample_theodore.standins --port-file F`.
+"""Loopback stand-ins for company sites and the model API.
+
+`python -m sample_theodore.standins --port-file F` serves until stopped; with `--port 8090 -- theodore serve` it serves
+beside that command, which runs in its place.
 
 How a site behaves follows from the company's name: `failing...` answers 500, `slow...` takes `--delay` seconds for
 a page, `nositemap...` has no sitemap, the model refuses what is said of `refused...`; every other site is healthy.
@@ -43,8 +46,8 @@ class Standins(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, host: str = "127.0.0.1", delay: float = 0.2) -> None:
-        super().__init__((host, 0), _Handler)
+    def __init__(self, host: str = "127.0.0.1", delay: float = 0.2, port: int = 0) -> None:
+        super().__init__((host, port), _Handler)
         self.delay = delay
         self.record: list[dict[str, Any]] = []
         self.usage: list[dict[str, Any]] = []
@@ -168,15 +171,21 @@ def running(delay: float = 0.2) -> Iterator[Standins]:
 def main() -> None:
     """Serve until stopped. The port file tells, as JSON, what to put in the environment and where the record is."""
     parser = argparse.ArgumentParser(prog="sample_theodore.standins")
-    parser.add_argument("--port-file", type=Path, required=True)
+    parser.add_argument("--port-file", type=Path)
     parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free port")
     parser.add_argument("--delay", type=float, default=0.2, help="seconds a page of a slow site takes")
+    parser.add_argument("command", nargs="*", help="command that is run with the stand-ins in its environment")
     options = parser.parse_args()
-    server = Standins(options.host, options.delay)
-    told = {**server.environment, "record": f"{server.address}/_record"}
-    draft = options.port_file.with_suffix(".draft")
-    draft.write_text(json.dumps(told), encoding="utf-8")
-    os.replace(draft, options.port_file)
+    server = Standins(options.host, options.delay, options.port)
+    if options.port_file:
+        told = {**server.environment, "record": f"{server.address}/_record"}
+        draft = options.port_file.with_suffix(".draft")
+        draft.write_text(json.dumps(told), encoding="utf-8")
+        os.replace(draft, options.port_file)
+    if options.command and os.fork():
+        server.server_close()
+        os.execvpe(options.command[0], options.command, {**os.environ, **server.environment})
     server.serve_forever()
 
 
