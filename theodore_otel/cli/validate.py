@@ -18,6 +18,7 @@ def command(config_file: Path, profile: str | None) -> None:
     from theodore_otel.config.source import read
     from theodore_otel.otelcol import find, launch, secrets, validate
     from theodore_otel.render import render
+    from theodore_otel.render.alerts import unanswered
 
     source = read(config_file)
     config = load_layers(source, profile).config
@@ -25,4 +26,6 @@ def command(config_file: Path, profile: str | None) -> None:
     environment = launch.own_environment(config)
     text, more = secrets.with_placeholders(rendered.text, environment)
     validate.validate(find.installed(note), text, {**environment, **more}, source)
+    for line in unanswered(config):
+        note(f"{config_file}: {line}")
     click.echo(f"{config_file}: good")

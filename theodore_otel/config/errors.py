@@ -6,6 +6,7 @@ import difflib
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from theodore_otel.config.source import KeyPath, Source
@@ -47,10 +48,14 @@ def explain(
 
 def _problem(detail: ErrorDetails, model: type[BaseModel], source: Source, merged: dict[str, Any]) -> tuple[int, str]:
     path = _written_path(detail["loc"], source.data, merged)
+    text = _message(detail, path, model)
+    dotted = ".".join(map(str, path))
+    named = text.partition(": ")[0]
+    if named.startswith(f"{dotted}." if dotted else "") and source.line(tuple(named.split("."))):
+        # A check of several keys names the one it is about.
+        path, dotted = tuple(named.split(".")), ""
     line = source.line(path) or 0
     where = f"{source.name}:{line}" if line else source.name
-    dotted = ".".join(map(str, path))
-    text = _message(detail, path, model)
     return line, f"{where}: {dotted}: {text}" if dotted else f"{where}: {text}"
 
 
@@ -132,7 +137,7 @@ def _unknown_type(context: dict[str, Any], value: Any) -> str:
 def _form(pattern: str, loc: tuple[str | int, ...], model: type[BaseModel]) -> str:
     """Say how a text has to look: by the field's example where it has one."""
     owners = [owner for candidate in _annotations_at(model, loc[:-1]) for owner in _models(candidate)]
-    fields = [owner.model_fields[str(loc[-1])] for owner in owners if str(loc[-1]) in owner.model_fields]
+    fields = [fields_of(owner)[str(loc[-1])] for owner in owners if str(loc[-1]) in fields_of(owner)]
     examples = [example for field in fields for example in field.examples or ()]
     return f"such as {examples[0]}" if examples else f"of the form {pattern}"
 
@@ -149,7 +154,7 @@ def keys_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
             name
             for candidate in _annotations_at(model, loc)
             for model_ in _models(candidate)
-            for name in model_.model_fields
+            for name in fields_of(model_)
         }
     )
 
@@ -157,9 +162,14 @@ def keys_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
 def description_at(model: type[BaseModel], path: tuple[str, ...]) -> str:
     """Return what the key at a path does; empty for a key the user named."""
     for owner in [found for candidate in _annotations_at(model, path[:-1]) for found in _models(candidate)]:
-        if path[-1] in owner.model_fields:
-            return owner.model_fields[path[-1]].description or ""
+        if path[-1] in fields_of(owner):
+            return fields_of(owner)[path[-1]].description or ""
     return ""
+
+
+def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return a model's fields by the keys the file has for them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _annotations_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[Any]:
@@ -172,7 +182,7 @@ def _annotations_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[
 def _descend(annotation: Any, part: str | int) -> list[Any]:
     """Return the annotations one step below: a model's field, a map's or list's item, a union's tagged member."""
     if _is_model(annotation):
-        return [annotation.model_fields[part].annotation] if part in annotation.model_fields else []
+        return [fields_of(annotation)[str(part)].annotation] if part in fields_of(annotation) else []
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (dict, list):
         return [arguments[-1]]

@@ -43,7 +43,7 @@ def explain_key(loaded: Layers, source: Source, key: str) -> Explanation:
         InputError: when no such key exists, with a suggestion.
     """
     path = tuple(key.split("."))
-    value = _at(loaded.config.model_dump(mode="json"), path)
+    value = _at(loaded.config.model_dump(mode="json", by_alias=True), path)
     if value is _ABSENT:
         raise InputError(f"{key}: unknown key{_suggestion(path)}")
     said = []

@@ -44,7 +44,7 @@ def load_layers(source: Source, profile: str | None = None) -> Layers:
     """Merge and validate; the result also tells what each layer said."""
     own = merge(source.data, {"profile": profile}) if profile else source.data
     named = own.get("profile", Config.model_fields["profile"].default)
-    layers: list[tuple[str, dict[str, Any]]] = [("defaults", Config().model_dump(mode="json"))]
+    layers: list[tuple[str, dict[str, Any]]] = [("defaults", Config().model_dump(mode="json", by_alias=True))]
     if named in PROFILES:
         layers.append((f"profile {named}", profile_data(named)))
     layers += _presets([*(data for _, data in layers), own])
