@@ -244,6 +244,17 @@ def test_what_each_collector_counts_is_told_apart():
     assert "THEODORE_OTEL_INSTANCE" not in alone.text
 
 
+def test_the_operator_is_given_the_alert_rules_and_a_monitor_where_there_is_one():
+    values = values_of("helm: {prometheus_operator: true}")
+    rules, _ = render(load_text("", "t.yaml"), "t.yaml", ["prometheus"])
+    assert values.prometheusRule.groups == yaml.safe_load(rules.text)["groups"]
+    assert values.podMonitor.enabled
+    jobs = {each["replacement"] for each in values.podMonitor.metricsEndpoints[0]["relabelings"]}
+    assert jobs == {"otelcol"}
+    assert not values_of("").podMonitor.enabled
+    assert values_of("").prometheusRule is None
+
+
 @pytest.mark.parametrize("kind", ["Deployment", "CronJob"])
 def test_theodore_is_given_its_settings_and_a_credential_from_a_file(kind):
     manifest = of_kind(FULL, kind)

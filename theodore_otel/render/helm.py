@@ -13,7 +13,7 @@ from theodore_otel.config.base import Secret
 from theodore_otel.config.model import Config
 from theodore_otel.config.units import format_size
 from theodore_otel.errors import InputError
-from theodore_otel.render import collector
+from theodore_otel.render import collector, prometheus
 from theodore_otel.render.exporters import Exporter, exporters, scraped
 from theodore_otel.render.files import RenderedFile
 from theodore_otel.render.filters import host, port
@@ -45,7 +45,12 @@ def render(config: Config, header: str) -> list[RenderedFile]:
     _check_folders(config)
     own = _in_pod(config)
     (rendered,) = collector.render(own, "# Given whole: the chart merges nothing into it.", f"${{env:{_INSTANCE}}}")
-    pod = {**_collector_needs(config, rendered.text), "config": own, "collector": rendered.text}
+    pod = {
+        **_collector_needs(config, rendered.text),
+        "config": own,
+        "collector": rendered.text,
+        "rules": _rules(config),
+    }
     theodore = {**_theodore_needs(config), "config": own, "instrument": _instrument(own)}
     return [
         _file("values.yaml", header, pod),
@@ -76,6 +81,14 @@ def _reachable(listen: str) -> str:
 
 def _instrument(config: Config) -> str:
     return render_instrument(config).rstrip("\n")
+
+
+def _rules(config: Config) -> str:
+    """Return the alert rules for the operator; empty without one."""
+    if not config.helm.prometheus_operator:
+        return ""
+    rules, _ = prometheus.render(config, "")
+    return rules.text[rules.text.index("groups:") :].rstrip("\n") + "\n"
 
 
 def _collector_needs(config: Config, text: str) -> dict[str, Any]:
