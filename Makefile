@@ -43,6 +43,7 @@ lint: setup  ## Check style, types, and that generated files are current.
 	@$(BIN)/python -m theodore_otel.render.docs --check
 	@$(BIN)/python -m theodore_otel.render.api --check
 	@$(BIN)/theodore-otel render -c deploy/local/theodore-otel.yaml --check
+	@$(BIN)/theodore-otel render compose -c deploy/compose/theodore-otel.yaml --check
 	@$(BIN)/theodore-otel render -c deploy/helm/theodore-otel.yaml helm --check
 
 render: setup  ## Write the generated files again.
@@ -51,6 +52,7 @@ render: setup  ## Write the generated files again.
 	@$(BIN)/python -m theodore_otel.render.docs
 	@$(BIN)/python -m theodore_otel.render.api
 	@$(BIN)/theodore-otel render -c deploy/local/theodore-otel.yaml
+	@$(BIN)/theodore-otel render compose -c deploy/compose/theodore-otel.yaml
 	@$(BIN)/theodore-otel render -c deploy/helm/theodore-otel.yaml helm
 
 bench: collector  ## Measure ratios against peers in the same run.

@@ -1,4 +1,4 @@
-"""`theodore-otel stack`: the collector in the background, on this machine."""
+"""`theodore-otel stack`: the collector in the background on this machine, or the development stack in Docker."""
 
 from __future__ import annotations
 
@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 _EXIT = {"running": 0, "unhealthy": 1, "down": 3}
 
 
-@click.group()
-def command() -> None:
-    """Run the local stack in the background."""
-
-
-@command.command()
-@click.option(
+_config = click.option(
     "-c",
     "--config",
     "config_file",
@@ -34,31 +28,74 @@ def command() -> None:
     metavar="FILE",
     help=f"The configuration file; {DEFAULT_FILE} when it exists, else the defaults of profile local.",
 )
-@click.option("--profile", metavar="NAME", help="Use this profile instead of the file's.")
-def up(config_file: Path | None, profile: str | None) -> None:
+_compose = click.option(
+    "--compose", is_flag=True, help="The development stack in Docker, which lies in the configuration file's folder."
+)
+
+
+@click.group()
+def command() -> None:
+    """Run the local stack, or with --compose the one in Docker, in the background."""
+
+
+@command.command()
+@_config
+@click.option(
+    "--profile",
+    "profiles",
+    metavar="NAME",
+    multiple=True,
+    help="Use this profile instead of the file's. With --compose: start what has this profile too, ui or demo; "
+    "may be given twice.",
+)
+@_compose
+def up(config_file: Path | None, profiles: tuple[str, ...], compose: bool) -> None:
     """Start the collector, or start it anew when its configuration has changed, and wait until it is well."""
+    if compose:
+        from theodore_otel.cli import _stack_compose
+
+        _stack_compose.up(config_file or DEFAULT_FILE, profiles)
+        return
     from theodore_otel.otelcol import launch, supervise
 
+    if len(profiles) > 1:
+        raise click.UsageError("without --compose, --profile can be given once")
     file = config_file or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
-    prepared = launch.prepare(file, profile, note)
+    prepared = launch.prepare(file, profiles[0] if profiles else None, note)
     status = supervise.up(prepared, note)
     note(f"the collector is up; its log: {supervise.log_file()}")
     print_table(("endpoint", "address"), _endpoints(status))
 
 
 @command.command()
-def down() -> None:
+@_config
+@_compose
+@click.option("--volumes", is_flag=True, help="With --compose: delete what the servers stored as well.")
+def down(config_file: Path | None, compose: bool, volumes: bool) -> None:
     """Stop the collector; what waits in its queues on disk is kept."""
+    if compose:
+        from theodore_otel.cli import _stack_compose
+
+        _stack_compose.down(config_file or DEFAULT_FILE, volumes=volumes)
+        return
     from theodore_otel.otelcol import supervise
 
+    if volumes:
+        raise click.UsageError("--volumes goes with --compose")
     note("the collector has stopped" if supervise.down(note) else "nothing was running")
 
 
 @command.command()
+@_config
+@_compose
 @format_option("table", "json")
 @click.pass_context
-def ps(ctx: click.Context, output_format: str) -> None:
+def ps(ctx: click.Context, config_file: Path | None, compose: bool, output_format: str) -> None:
     """Show what runs. Exit code 0: all is well, 1: it runs but is not well, 3: it is down."""
+    if compose:
+        from theodore_otel.cli import _stack_compose
+
+        ctx.exit(_stack_compose.ps(config_file or DEFAULT_FILE, output_format))
     from theodore_otel.otelcol import supervise
 
     status = supervise.status()
@@ -72,10 +109,17 @@ def ps(ctx: click.Context, output_format: str) -> None:
 
 
 @command.command()
+@_config
+@_compose
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is added, until Ctrl-C.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=100, show_default=True, help="Lines to begin with.")
-def logs(follow: bool, lines: int) -> None:
-    """Print what the collector said."""
+@click.pass_context
+def logs(ctx: click.Context, config_file: Path | None, compose: bool, follow: bool, lines: int) -> None:
+    """Print what the collector said, with --compose what every container said."""
+    if compose:
+        from theodore_otel.cli import _stack_compose
+
+        ctx.exit(_stack_compose.logs(config_file or DEFAULT_FILE, follow=follow, lines=lines))
     from theodore_otel.otelcol import supervise
 
     try:

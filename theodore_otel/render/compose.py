@@ -22,7 +22,6 @@ SERVERS = ("jaeger", "prometheus", "elasticsearch")
 
 _COLLECTOR_VERSION = "0.142.0"
 _ELASTICSEARCH_VERSION = "8.19.21"
-_LISTENERS = ("grpc", "http", "health", "telemetry", "metrics")
 
 
 def render(config: Config, header: str) -> list[RenderedFile]:
@@ -86,7 +85,10 @@ def _digest(files: list[RenderedFile]) -> str:
 
 def _check_listeners(config: Config) -> None:
     """Refuse listeners that nobody outside of the collector's container would reach."""
-    for name in _LISTENERS:
+    names = ["grpc", "http", "health", "telemetry"]
+    if any(scraped(destination) for destination in config.destinations.values()):
+        names.append("metrics")
+    for name in names:
         listen = getattr(config.collector.listen, name)
         if host(listen) != "0.0.0.0":  # noqa: S104  published on loopback only
             port = listen.rpartition(":")[2]
