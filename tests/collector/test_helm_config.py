@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import pytest
 import yaml
 from support import chart
-from support.collector import wait_for
+from support.collector import Span, wait_for
 from support.pods import replica, values_of
 
 from theodore_otel.config.source import parse
@@ -64,3 +65,27 @@ def test_a_collector_starts_with_what_is_mounted_and_masks_what_only_the_chart_w
         ((resource, record),) = wait_for(pod.logs, otherwise=pod.said)
     assert resource["tenant.id"] == "acme"
     assert record["body"]["stringValue"] == "braces [REDACTED] it"
+
+
+def test_parts_of_a_trace_at_two_collectors_are_kept_alike_when_it_is_ordinary_and_apart_when_one_fails(tmp_path):
+    """docs/kubernetes.md says so: what several collectors do not know of each other."""
+    configuration = {"profile": "local", "tracing": {"sampling": {"rate": 0.5, "decision_wait": "1s"}}}
+    traces = [random.randbytes(16) for _ in range(60)]
+    failed = set(traces[:20])
+
+    def kept(pod) -> set[bytes]:
+        return {bytes.fromhex(span["traceId"]) for _, span in pod.spans() if span["name"] == "part"}
+
+    with (
+        replica("theodore-otel-0", tmp_path / "0", configuration, ["acme"]) as first,
+        replica("theodore-otel-1", tmp_path / "1", configuration, ["acme"]) as second,
+    ):
+        first.send_spans([Span("part", trace=trace, error=trace in failed) for trace in traces], "acme.1")
+        second.send_spans([Span("part", trace=trace) for trace in traces], "acme.1")
+        for pod in (first, second):  # decided on after all parts
+            wait_for(lambda pod=pod: kept(pod), otherwise=pod.said)
+            pod.send_spans([Span("last", error=True)], "acme.1")
+            wait_for(lambda pod=pod: any(span["name"] == "last" for _, span in pod.spans()), otherwise=pod.said)
+        assert kept(first) - failed == kept(second) - failed != set()
+        assert failed <= kept(first)
+        assert not failed <= kept(second)
