@@ -16,6 +16,8 @@ from packaging.version import InvalidVersion, Version
 from theodore_otel.errors import DownError, InputError
 
 FILE = "docker-compose.yaml"
+OVERRIDE = "docker-compose.override.yaml"
+"""What a user adds to it or changes of it, beside it."""
 WAIT_LIMIT = 300
 """Seconds that the containers have to become healthy."""
 
@@ -56,7 +58,7 @@ class Compose:
 
     def __init__(self, folder: Path) -> None:
         """Find Compose for the stack whose file lies in `folder`. Raises InputError when there is none."""
-        self._file = folder / FILE
+        self._files = [folder / FILE, *(file for file in [folder / OVERRIDE] if file.is_file())]
         self._command = _find()
 
     def up(self, profiles: Sequence[str]) -> None:
@@ -91,8 +93,9 @@ class Compose:
         return sorted(_containers(done.stdout), key=lambda container: container.service)
 
     def _words(self, profiles: Sequence[str], *words: str) -> list[str]:
-        chosen = [word for profile in profiles for word in ("--profile", profile)]
-        return [*self._command, "--file", str(self._file), *chosen, *words]
+        options = [word for file in self._files for word in ("--file", str(file))]
+        options += [word for profile in profiles for word in ("--profile", profile)]
+        return [*self._command, *options, *words]
 
     def _run(self, profiles: Sequence[str], *words: str) -> int:
         """Run it with all that it says on stderr, and return its exit code."""

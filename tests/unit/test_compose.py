@@ -149,3 +149,15 @@ def test_a_container_is_made_anew_when_what_it_reads_has_changed():
 
     assert label(LISTEN) == label(LISTEN)
     assert label(LISTEN) != label(LISTEN + "logging: {sampling: {INFO: 0.5}}")
+
+
+def test_the_environment_of_aws_is_handed_to_what_uses_it():
+    bucket = services(LISTEN + "destinations: {cold: {type: s3, bucket: logs, region: eu-central-1}}")
+    assert bucket["collector"]["environment"]["AWS_SECRET_ACCESS_KEY"] is None
+    texts = services(
+        LISTEN
+        + "destinations: {prometheus: {type: prometheus, endpoint: 'http://prometheus:9090'}}\n"
+        + "alerting: {channels: {phone: {type: sms, to: ['+4915112345678'], region: eu-central-1}}}"
+    )
+    assert texts["alertmanager"]["environment"]["AWS_SECRET_ACCESS_KEY"] is None
+    assert "AWS_SECRET_ACCESS_KEY" not in texts["collector"]["environment"]

@@ -22,6 +22,7 @@ SERVERS = ("jaeger", "prometheus", "elasticsearch")
 
 _COLLECTOR_VERSION = "0.142.0"
 _ELASTICSEARCH_VERSION = "8.19.21"
+_AWS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 def render(config: Config, header: str) -> list[RenderedFile]:
@@ -38,8 +39,9 @@ def render(config: Config, header: str) -> list[RenderedFile]:
         "config": config,
         "servers": present,
         "service": next(iter(config.tenants.services), None) if config.tenants.identify_by == "basic" else None,
-        "secrets": _secrets(others),
+        "secrets": _secrets(config, others),
         "channel_secrets": _channel_secrets(config, present),
+        "channel_variables": _AWS if any(c.type == "sms" for c in config.alerting.channels.values()) else (),
         "volumes": _volumes(config, present),
         "digests": {name: _digest(files) for name, files in others.items()},
         "go": go_environment(config),
@@ -98,9 +100,9 @@ def _check_listeners(config: Config) -> None:
             )
 
 
-def _secrets(others: dict[str, list[RenderedFile]]) -> list[str]:
+def _secrets(config: Config, others: dict[str, list[RenderedFile]]) -> list[str]:
     """Return the variables that the collector needs."""
-    found: dict[str, None] = {}
+    found = dict.fromkeys(_AWS if any(each.type == "s3" for each in config.destinations.values()) else ())
     for file in others["collector"]:
         for reference in references(file.text):
             if reference.kind == "file":
