@@ -93,7 +93,7 @@ def test_a_stale_part_is_written_again():
 
 def test_the_examples_are_valid():
     assert len(EXAMPLES) == 1 + len(docs.types())
-    for name in ("destinations", "tenants", "sampling"):
+    for name in ("destinations", "tenants", "sampling", "kubernetes"):
         examples = re.findall(r"```yaml\n(.*?)```", (ROOT / f"docs/{name}.md").read_text(), re.DOTALL)
         assert examples, name
         for example in examples:

@@ -20,7 +20,7 @@ from theodore_otel.errors import InputError
 from theodore_otel.render import render
 
 ROOT = Path(__file__).parents[2]
-KUBERNETES = ("1.29", "1.31", "1.34", "1.37")
+KUBERNETES = ("1.25", "1.29", "1.33", "1.37")
 FULL = """
 collector:
   tls: {cert_file: /etc/theodore-otel/tls/tls.crt, key_file: /etc/theodore-otel/tls/tls.key}
