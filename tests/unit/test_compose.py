@@ -13,7 +13,7 @@ import yaml
 
 from theodore_otel.config import load, load_text
 from theodore_otel.errors import InputError
-from theodore_otel.render import render
+from theodore_otel.render import docs, render
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/compose"
@@ -161,3 +161,31 @@ def test_the_environment_of_aws_is_handed_to_what_uses_it():
     )
     assert texts["alertmanager"]["environment"]["AWS_SECRET_ACCESS_KEY"] is None
     assert "AWS_SECRET_ACCESS_KEY" not in texts["collector"]["environment"]
+
+
+def test_the_page_and_the_picture_name_every_service_and_port(named):
+    page = (ROOT / "docs/stack.md").read_text()
+    picture = (ROOT / "docs/images/stack.svg").read_text()
+    for name, service in named.items():
+        assert f"| `{name}`" in page, name
+        assert f">{name}<" in picture.replace("&#45;", "-") or name == "collector-health", name
+        for port in service.get("ports", []):
+            variable, default = re.search(r"\{([A-Z_]+):-(\d+)\}", port).groups()
+            assert f"`{variable}`" in page
+            assert f":{default}" in page
+            assert f":{default}" in picture
+
+
+def test_every_destination_of_the_page_can_be_switched_on():
+    page = (ROOT / "docs/stack.md").read_text()
+    rows = re.findall(r"^\| [^|]+ \| `(\w+: \{type: .*?\}+)` \| ([^|]*)\|$", page, re.MULTILINE)
+    kinds = set()
+    for row, secrets in rows:
+        rendered_for = rendered(f"{LISTEN}destinations: {{{row}}}")
+        (destination,) = yaml.safe_load(row).values()
+        kinds.add(destination["type"])
+        asked = re.search(r"\{env: (\w+)\}", row)
+        if asked:
+            assert f"`{asked[1]}`" in secrets
+            assert f"#{asked[1]}=" in rendered_for[".env.example"]
+    assert kinds == set(docs.types()) - {"local"}
