@@ -52,8 +52,25 @@ def _with_go(recipe: Recipe, made: Path, scratch: Path, note: places.Note) -> No
     said = recipe.data["go"]
     wanted = re.search(r"^go (\S+)", (recipe.lock / "go.mod").read_text(), re.MULTILINE)[1]
     go = golang.find_go(wanted, said["wheel"], note)
+    folder = _with_page(go, recipe.lock, scratch, note, **said["page"]) if "page" in said else recipe.lock
     command = [go, "build", "-v", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o", f"{made}/", *said["programs"]]
-    _run(command, recipe.lock, note, build.environment(os.environ))
+    _run(command, folder, note, build.environment(os.environ))
+
+
+def _with_page(go: Path, lock: Path, scratch: Path, note: places.Note, *, module: str, file: str) -> Path:
+    """Return a folder with the lock, where the module is a copy of the verified one with an empty page added."""
+    folder, copy = scratch / "main", scratch / "module"
+    shutil.copytree(lock, folder)
+    environment = build.environment(os.environ)
+    _run([go, "mod", "download", module], folder, note, environment)
+    said = [go, "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", module]
+    place = subprocess.run(said, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+    _run(["cp", "-R", place, copy], scratch, note)
+    _run(["chmod", "-R", "u+w", copy], scratch, note)  # the cache's folders are read-only
+    (copy / file).parent.mkdir(parents=True, exist_ok=True)
+    (copy / file).touch()
+    _run([go, "mod", "edit", f"-replace={module}={copy}"], folder, note, environment)
+    return folder
 
 
 def _with_maven(recipe: Recipe, made: Path, scratch: Path, note: places.Note) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from backends import build
 from backends.recipes import recipes
-from backends.servers import Elasticsearch, Jaeger, Kafka, Prometheus, Server
+from backends.servers import Alertmanager, Elasticsearch, Jaeger, Kafka, Prometheus, Server
 from theodore_otel.errors import DownError
 
 
@@ -38,5 +38,6 @@ def _home(name: str, request: pytest.FixtureRequest) -> object:
 
 prometheus = _fixture("prometheus", Prometheus)
 jaeger = _fixture("jaeger", Jaeger)
+alertmanager = _fixture("alertmanager", Alertmanager)
 elasticsearch = _fixture("elasticsearch", Elasticsearch)
 kafka = _fixture("kafka", Kafka)

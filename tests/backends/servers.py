@@ -167,6 +167,42 @@ def _tags(tags: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {tag["key"]: tag["value"] for tag in tags}
 
 
+class Alertmanager(Server):
+    """Alertmanager alone, without peers; `configure` it before a test that wants other routes."""
+
+    port_names = ("http",)
+
+    def prepare(self) -> None:
+        self.file.write_text(json.dumps({"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}))
+
+    def configure(self, text: str) -> None:
+        """Let it run by this configuration from now on."""
+        self.file.write_text(text)
+        urllib.request.urlopen(urllib.request.Request(f"http://{self.at('http')}/-/reload", method="POST"), timeout=10)
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "alertmanager.yml"
+
+    def command(self) -> list[str | Path]:
+        return [
+            self.home / "alertmanager",
+            f"--config.file={self.file}",
+            f"--storage.path={self.folder}/data",
+            f"--web.listen-address={self.at('http')}",
+            "--cluster.listen-address=",
+            "--log.level=warn",
+        ]
+
+    def ready(self) -> bool:
+        return answers(f"{self.at('http')}/-/ready")
+
+    def alerts(self, **labels: str) -> list[dict[str, Any]]:
+        """Return the alerts it holds that have these labels."""
+        held = self.get("http", "/api/v2/alerts")
+        return [alert for alert in held if labels.items() <= alert["labels"].items()]
+
+
 class Elasticsearch(Server):
     """One node of Elasticsearch, without security."""
 

@@ -79,7 +79,10 @@ def test_another_version_or_lock_is_another_folder(tmp_path, monkeypatch):
 
 def test_an_unknown_server_is_bad_input(capsys):
     assert command.main(["prometeus"]) == 2
-    assert "no such server: prometeus; there are prometheus, jaeger, elasticsearch, kafka" in capsys.readouterr().err
+    assert (
+        "no such server: prometeus; there are prometheus, jaeger, alertmanager, elasticsearch, kafka"
+        in capsys.readouterr().err
+    )
 
 
 def test_without_maven_the_reason_is_told(monkeypatch, tmp_path):
