@@ -5,56 +5,12 @@ from __future__ import annotations
 import pytest
 from destinations.kit import SERVICE, configuration
 from support.collector import Span, running, wait_for
-from support.dashboards import ask_elasticsearch, ask_prometheus, dashboards, queries
+from support.dashboards import RESEARCH, ask_elasticsearch, ask_prometheus, dashboards, queries, send_everything
 
 TENANTS = ("acme", "globex")
 BOARDS = dashboards()
 # They come from rules and from checks of health, which are not part of this; the tests of the stack have them.
 ELSEWHERE = ("theodore_research_success_rate", "theodore_health_up", "theodore_command_last_success_seconds", "ALERTS")
-AI = {
-    "theodore.operation.type": "ai",
-    "gen_ai.operation.name": "chat",
-    "gen_ai.provider.name": "openrouter",
-    "gen_ai.request.model": "m",
-    "gen_ai.usage.input_tokens": 10,
-    "gen_ai.usage.output_tokens": 5,
-    "theodore.ai.cost_usd": 0.5,
-}
-STORAGE = {
-    "theodore.operation.type": "storage",
-    "theodore.storage.operation": "upsert",
-    "theodore.storage.type": "vector_storage",
-}
-RESEARCH = {
-    "theodore.operation.type": "research",
-    "theodore.research.type": "company_research",
-    "theodore.research.pages": 3,
-}
-FAILED = {"theodore.success": False}
-SPANS = [
-    Span("command", {"theodore.operation.type": "command", "theodore.command": "research"}),
-    Span("command", {"theodore.operation.type": "command", "theodore.command": "research", **FAILED}, error=True),
-    Span("research", {**RESEARCH, "theodore.success": True}),
-    Span("ai", {**AI, "theodore.success": True}),
-    Span("ai", {**AI, **FAILED}, error=True),
-    Span("storage", {**STORAGE, "theodore.success": True}),
-    Span("storage", {**STORAGE, **FAILED}, error=True),
-    Span("similarity", {"theodore.operation.type": "similarity"}),
-]
-BUSINESS = {
-    "theodore.category": "business",
-    "theodore.business.metric": "leads",
-    "theodore.business.value": 2.0,
-    "theodore.business.unit": "count",
-}
-LOGS = [
-    (9, "told", {"theodore.component": "scraper"}),
-    (17, "went wrong", {"theodore.component": "scraper"}),
-    (21, "went very wrong", {"theodore.component": "store", "theodore.category": "ai_operations"}),
-    (9, "somebody did something", {"theodore.category": "audit"}),
-    (13, "somebody tried something", {"theodore.category": "security"}),
-    (9, "leads", BUSINESS),
-]
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +44,8 @@ def _put_template(elasticsearch) -> None:
 
 def _send(collector) -> None:
     for tenant in TENANTS:
-        assert collector.send_spans(SPANS, f"{tenant}.1") == 200
-        assert collector.send_logs(LOGS, f"{tenant}.1") == 200
-        assert collector.send_gauge("theodore.active_operations", 2.0, {"operation": "research"}, f"{tenant}.1") == 200
-    assert collector.send_spans(SPANS, "nobody.1") == 401
+        send_everything(collector, f"{tenant}.1")
+    assert collector.send_spans([Span("refused")], "nobody.1") == 401
 
 
 def of(kind: str) -> pytest.MarkDecorator:

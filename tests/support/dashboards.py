@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from support.collector import Client, Span
 from theodore_otel.config import load_text
 from theodore_otel.render import render
 
@@ -19,6 +20,51 @@ destinations:
 WINDOW = 600
 """Seconds that are looked back on."""
 _WINDOWS = {"$__rate_interval": "1m", "$__interval": "1m", "$__range": f"{WINDOW}s"}
+
+AI = {
+    "theodore.operation.type": "ai",
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": "openrouter",
+    "gen_ai.request.model": "m",
+    "gen_ai.usage.input_tokens": 10,
+    "gen_ai.usage.output_tokens": 5,
+    "theodore.ai.cost_usd": 0.5,
+}
+STORAGE = {
+    "theodore.operation.type": "storage",
+    "theodore.storage.operation": "upsert",
+    "theodore.storage.type": "vector_storage",
+}
+RESEARCH = {
+    "theodore.operation.type": "research",
+    "theodore.research.type": "company_research",
+    "theodore.research.pages": 3,
+}
+FAILED = {"theodore.success": False}
+SPANS = [
+    Span("command", {"theodore.operation.type": "command", "theodore.command": "research"}),
+    Span("command", {"theodore.operation.type": "command", "theodore.command": "research", **FAILED}, error=True),
+    Span("research", {**RESEARCH, "theodore.success": True}),
+    Span("ai", {**AI, "theodore.success": True}),
+    Span("ai", {**AI, **FAILED}, error=True),
+    Span("storage", {**STORAGE, "theodore.success": True}),
+    Span("storage", {**STORAGE, **FAILED}, error=True),
+    Span("similarity", {"theodore.operation.type": "similarity"}),
+]
+BUSINESS = {
+    "theodore.category": "business",
+    "theodore.business.metric": "leads",
+    "theodore.business.value": 2.0,
+    "theodore.business.unit": "count",
+}
+LOGS = [
+    (9, "told", {"theodore.component": "scraper"}),
+    (17, "went wrong", {"theodore.component": "scraper"}),
+    (21, "went very wrong", {"theodore.component": "store", "theodore.category": "ai_operations"}),
+    (9, "somebody did something", {"theodore.category": "audit"}),
+    (13, "somebody tried something", {"theodore.category": "security"}),
+    (9, "leads", BUSINESS),
+]
 
 
 def dashboards(configuration: str = CONFIGURATION) -> dict[str, dict[str, Any]]:
@@ -83,3 +129,10 @@ def _aggregation(described: dict[str, Any]) -> dict[str, Any]:
         return {"date_histogram": {"field": field, "fixed_interval": "15s", "min_doc_count": 0}}
     order = {settings["orderBy"]: settings["order"]}
     return {"terms": {"field": field, "size": int(settings["size"]), "min_doc_count": 1, "order": order}}
+
+
+def send_everything(client: Client, credential: str) -> None:
+    """Send something of everything that a panel shows."""
+    assert client.send_spans(SPANS, credential) == 200
+    assert client.send_logs(LOGS, credential) == 200
+    assert client.send_gauge("theodore.active_operations", 2.0, {"operation": "research"}, credential) == 200
