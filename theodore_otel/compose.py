@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,12 +65,12 @@ class Compose:
     def up(self, profiles: Sequence[str]) -> None:
         """Start what does not run, start anew what has changed, and wait until all is well.
 
-        Raises DownError when that does not come; Compose has said why on stderr.
+        Raises DownError when that does not come, with the end of the logs of whatever failed.
         """
         self._must_answer()
         words = ["up", "--detach", "--wait", "--wait-timeout", str(WAIT_LIMIT)]
         if self._run(profiles, *words):
-            raise DownError("the stack did not come up; see: theodore-otel stack logs --compose")
+            raise DownError("\n".join(["the stack did not come up", *self._failures()]))
 
     def down(self, *, volumes: bool) -> None:
         """Stop and remove the containers, with `volumes` also what they stored. Raises DownError when that fails."""
@@ -91,6 +92,13 @@ class Compose:
         if done.returncode:
             raise DownError(done.stderr.strip() or "docker compose ps failed")
         return sorted(_containers(done.stdout), key=lambda container: container.service)
+
+    def _failures(self) -> Iterator[str]:
+        for container in self.containers():
+            if container.state in ("failed", "unhealthy"):
+                words = self._words(["*"], "logs", "--no-log-prefix", "--tail", "5", container.service)
+                said = subprocess.run(words, capture_output=True, text=True, check=False).stdout
+                yield f"{container.service}: {container.text}\n{textwrap.indent(said.rstrip(), '  ')}"
 
     def _words(self, profiles: Sequence[str], *words: str) -> list[str]:
         options = [word for file in self._files for word in ("--file", str(file))]
