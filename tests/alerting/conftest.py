@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from backends.fixtures import prometheus
+from backends.fixtures import alertmanager, prometheus
 
-__all__ = ["prometheus"]
+__all__ = ["alertmanager", "prometheus"]
