@@ -10,6 +10,9 @@ import yaml
 
 from theodore_otel.config import alerts as built_in
 from theodore_otel.config import load_text
+from theodore_otel.config.explain import explain_key
+from theodore_otel.config.loader import load_layers
+from theodore_otel.config.source import read
 from theodore_otel.conventions.registry import metrics
 from theodore_otel.errors import InputError
 from theodore_otel.render import render
@@ -139,6 +142,16 @@ def test_every_rule_can_escalate():
     assert told(text, "SystemOverloadEscalated") == ["pager"]
 
 
+def test_an_escalation_is_changed_by_what_is_given_or_left_out():
+    text = CHANNELS + "  rules: {storage_operation_failures: {escalation: {after: 1h}}}"
+    alert = found(text)["StorageOperationFailuresEscalated"]
+    assert (alert.severity, alert.channels) == ("critical", ("sms", "pagerduty"))
+    assert "[1h:2m]) >= 30" in alert.expr
+    without = CHANNELS + "  rules: {storage_operation_failures: {escalation: {enabled: false}}}"
+    assert set(found(CHANNELS)) - set(found(without)) == {"StorageOperationFailuresEscalated"}
+    assert told(CHANNELS + "  rules: {high_error_rate: {escalation: {}}}", "HighErrorRateEscalated") == ["team", "mail"]
+
+
 def test_an_own_rule_is_rendered_with_what_it_says():
     text = """
 alerting:
@@ -167,6 +180,14 @@ alerting:
         },
     }
     assert told(text, "NightlyBatchMissing") == ["team"]
+
+
+def test_an_own_rule_needs_an_expression_only():
+    text = CHANNELS + "  rules: {own: {expr: up == 0}}"
+    rule = rules(text)["Own"]
+    assert (rule["labels"], rule["keep_firing_for"]) == ({"severity": "medium"}, "15m")
+    assert told(text, "Own") == ["team", "mail", "hook", "life", "phone", "pager"]
+    assert told(text[:-2] + ", channels: []}}", "Own") == []
 
 
 def test_a_tenant_has_its_own_budget_and_the_rest_the_general_one():
@@ -233,6 +254,14 @@ def test_no_secret_and_no_variable_is_in_what_alertmanager_reads():
     assert config.alerting.secret_names() == ["SLACK_URL", "SMTP_PASSWORD", "HOOK_TOKEN", "LIFE_URL", "PAGER_KEY"]
 
 
+def test_the_key_for_is_explained_as_it_is_written(tmp_path):
+    file = tmp_path / "t.yaml"
+    file.write_text("alerting: {rules: {own: {expr: up, for: 5m}}}")
+    source = read(file)
+    explained = explain_key(load_layers(source), source, "alerting.rules.own.for")
+    assert (explained.value, explained.description) == ("5m", "How long `expr` must hold before it alerts.")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -247,6 +276,10 @@ def test_no_secret_and_no_variable_is_in_what_alertmanager_reads():
         ("default_channels: [mial]", r"default_channels: expected names .* got 'mial'"),
         ("rules: {own: {expr: 'up > ${threshold}'}}", r"rules\.own: expected `threshold`"),
         ("rules: {own: {expr: 'up > ${x}', threshold: 1}}", r"rules\.own\.expr: .* got '\$\{x\}'"),
+        (
+            "rules: {own_escalated: {expr: up}}",
+            r"rules\.own_escalated: expected a name that does not end in _escalated",
+        ),
         ("rules: {Own: {expr: up}}", r"rules\.Own: expected text of the form"),
         ("channels: {a: {type: slak, url: {env: X}}}", r"type: expected one of .* did you mean 'slack'\?"),
         ("channels: {a: {type: slack, url: https://hooks.example.com/T/B/x}}", r"got a value in clear"),

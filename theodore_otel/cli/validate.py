@@ -13,12 +13,15 @@ from theodore_otel.cli._io import file_option, note
 @file_option
 @click.option("--profile", metavar="NAME", help="Use this profile instead of the file's.")
 def command(config_file: Path, profile: str | None) -> None:
-    """Render FILE and have the real collector check the result; nothing is written, secrets need not be set."""
+    """Render FILE and have the real collector check the result; nothing is written, secrets need not be set.
+
+    Alert rules and routes are checked by promtool and amtool where these are on PATH.
+    """
+    from theodore_otel.cli import _alert_checks
     from theodore_otel.config.loader import load_layers
     from theodore_otel.config.source import read
     from theodore_otel.otelcol import find, launch, secrets, validate
     from theodore_otel.render import render
-    from theodore_otel.render.alerts import unanswered
 
     source = read(config_file)
     config = load_layers(source, profile).config
@@ -26,6 +29,5 @@ def command(config_file: Path, profile: str | None) -> None:
     environment = launch.own_environment(config)
     text, more = secrets.with_placeholders(rendered.text, environment)
     validate.validate(find.installed(note), text, {**environment, **more}, source)
-    for line in unanswered(config):
-        note(f"{config_file}: {line}")
+    _alert_checks.check(config, source, note)
     click.echo(f"{config_file}: good")

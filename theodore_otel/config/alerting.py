@@ -19,14 +19,18 @@ Severity = Literal["low", "medium", "high", "critical"]
 RuleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_[a-z][a-z0-9]*)*$")]
 Cooldown = Annotated[Duration, Field(gt=timedelta(0))]
 _OWN_ONLY = {"expr", "hold", "keep_firing_for", "summary", "description", "runbook_url"}
+_RESERVED = "_escalated"
 
 
 class Escalation(Section):
     """A second alert, when the first one has been firing for long and its condition still holds."""
 
-    after: Cooldown = Field(description="How long the alert has to be firing.")
+    enabled: bool = Field(True, description="false leaves out the escalation of a built-in rule.")
+    after: Cooldown = Field("30m", validate_default=True, description="How long the alert has to be firing.")
     severity: Severity = Field("critical", description="Severity of the second alert.")
-    channels: list[Name] = Field([], description="Channels that are told then, by name or type.")
+    channels: list[Name] | None = Field(
+        None, description="Channels that are told then, by name or type; those of the rule when left out."
+    )
 
 
 class AlertRule(Section):
@@ -36,7 +40,9 @@ class AlertRule(Section):
     threshold: float | None = Field(None, ge=0, description="The rule's threshold; ${threshold} in `expr`.")
     severity: Severity | None = Field(None, description="Severity; medium for an own rule that says none.")
     channels: list[Name] | None = Field(
-        None, description="Channels that are told: names of alerting.channels, or types that stand for all of a type."
+        None,
+        description="Channels that are told: names of alerting.channels, or types that stand for all of a type; "
+        "the default ones for an own rule that says none.",
     )
     cooldown: Cooldown | None = Field(
         None, description="Least time between two messages; 15m for an own rule that says none."
@@ -80,7 +86,7 @@ class Alerting(Section):
         for name, rule in self.rules.items():
             self._check_channels(f"alerting.rules.{name}.channels", rule.channels or ())
             if rule.escalation:
-                self._check_channels(f"alerting.rules.{name}.escalation.channels", rule.escalation.channels)
+                self._check_channels(f"alerting.rules.{name}.escalation.channels", rule.escalation.channels or ())
         return self
 
     def _check_channels(self, where: str, names: Iterable[str]) -> None:
@@ -133,6 +139,8 @@ def _check_built_in(name: str, rule: AlertRule, *, ratio: bool) -> None:
 
 def _check_own(name: str, rule: AlertRule) -> None:
     where = f"alerting.rules.{name}"
+    if name.endswith(_RESERVED):
+        raise ValueError(f"{where}: expected a name that does not end in {_RESERVED}, as escalations do")
     if rule.expr is None:
         known = list(alerts.alerts())
         raise ValueError(

@@ -32,8 +32,8 @@ class Alert:
     """How long the expression must hold."""
     keep_firing_for: timedelta
     severity: str
-    channels: tuple[str, ...]
-    """Names and types of channels, as written."""
+    channels: tuple[str, ...] | None
+    """Names and types of channels, as written; None for the default ones."""
     cooldown: timedelta
     annotations: dict[str, str]
     inhibits: bool
@@ -51,7 +51,8 @@ def alerts(config: Config) -> list[Alert]:
         if differs.enabled:
             data = built_in.alerts().get(name) or _own(differs)
             found.append(_alert(config, name, data, differs))
-            if escalation := differs.escalation or _escalation(data):
+            escalation = _escalation(data, differs)
+            if escalation and escalation.enabled:
                 found.append(_escalated(found[-1], escalation, data.get("cases", {})))
     return found
 
@@ -64,14 +65,14 @@ def unanswered(config: Config) -> list[str]:
         f"alerting.rules.{alert.rule}: {alert.name} goes to {' and '.join(missing)}, "
         f"but no such channel is configured{_instead(config.alerting, alert)}"
         for alert in alerts(config)
-        if (missing := config.alerting.missing(alert.channels))
+        if (missing := config.alerting.missing(alert.channels or ()))
     ]
 
 
 def recipients(alerting: Alerting, alert: Alert) -> list[str]:
-    """Return the channels that are told of an alert: its own, or the default ones where none of those is there."""
-    own = alerting.called(alert.channels)
-    return own if own or not alert.channels else alerting.everybody()
+    """Return the channels that are told of an alert: its own, or the default ones where none of these is there."""
+    own = alerting.called(alert.channels or ())
+    return own if own or alert.channels == () else alerting.everybody()
 
 
 def filled(text: str, values: dict[str, str]) -> str:
@@ -106,7 +107,7 @@ def _alert(config: Config, name: str, data: dict[str, Any], differs: AlertRule) 
         hold=parse_duration(data["for"]) if data.get("for") else None,
         keep_firing_for=parse_duration(data["keep_firing_for"]) if data.get("keep_firing_for") else cooldown,
         severity=differs.severity or data["severity"],
-        channels=tuple(data["channels"] if differs.channels is None else differs.channels),
+        channels=_channels(data["channels"] if differs.channels is None else differs.channels),
         cooldown=cooldown,
         annotations={key: filled(text, values) for key, text in texts.items()},
         inhibits=data.get("inhibits", True),
@@ -115,8 +116,18 @@ def _alert(config: Config, name: str, data: dict[str, Any], differs: AlertRule) 
     )
 
 
+def _channels(names: list[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names)
+
+
 def _own(rule: AlertRule) -> dict[str, Any]:
-    defaults = {"group": OWN_GROUP, "severity": "medium", "channels": [], "cooldown": "15m", "summary": "{{ $labels }}"}
+    defaults = {
+        "group": OWN_GROUP,
+        "severity": "medium",
+        "channels": None,
+        "cooldown": "15m",
+        "summary": "{{ $labels }}",
+    }
     return defaults | rule.model_dump(by_alias=True, exclude_none=True)
 
 
@@ -127,8 +138,10 @@ def _threshold(config: Config, data: dict[str, Any], differs: AlertRule) -> floa
     return config.tenants.defaults.budget_usd_per_hour if given == "budget" else given
 
 
-def _escalation(data: dict[str, Any]) -> Escalation | None:
-    return Escalation.model_validate(data["escalation"]) if data.get("escalation") else None
+def _escalation(data: dict[str, Any], differs: AlertRule) -> Escalation | None:
+    own = differs.escalation.model_dump(exclude_unset=True) if differs.escalation else {}
+    said = (data.get("escalation") or {}) | own
+    return Escalation.model_validate(said) if said or differs.escalation else None
 
 
 def _escalated(alert: Alert, escalation: Escalation, cases: dict[str, Any]) -> Alert:
@@ -145,7 +158,7 @@ def _escalated(alert: Alert, escalation: Escalation, cases: dict[str, Any]) -> A
         hold=None,
         keep_firing_for=alert.keep_firing_for,
         severity=escalation.severity,
-        channels=tuple(escalation.channels),
+        channels=alert.channels if escalation.channels is None else tuple(escalation.channels),
         cooldown=alert.cooldown,
         annotations={
             **alert.annotations,
@@ -179,4 +192,4 @@ def promql(value: timedelta) -> str:
 
 def _instead(alerting: Alerting, alert: Alert) -> str:
     told = recipients(alerting, alert)
-    return f": {', '.join(told)} is told instead" if told and not alerting.called(alert.channels) else ""
+    return f": {', '.join(told)} is told instead" if told and not alerting.called(alert.channels or ()) else ""
