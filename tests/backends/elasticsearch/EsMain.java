@@ -1,6 +1,7 @@
 package node;
 
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CountDownLatch;
@@ -11,13 +12,16 @@ import org.elasticsearch.node.Node;
 import org.elasticsearch.plugins.PluginBundle;
 import org.elasticsearch.plugins.PluginsLoader;
 
-/** EsMain HOME WORK HTTP_PORT TRANSPORT_PORT: one node with HOME/modules loaded as in a distribution, all it writes under WORK. */
+/**
+ * EsMain HOME WORK HTTP_PORT TRANSPORT_PORT [SETTING=VALUE...]: one node with HOME/modules loaded as in a distribution, all
+ * it writes under WORK, at loopback unless a setting says otherwise.
+ */
 public class EsMain {
   public static void main(String[] arguments) throws Exception {
     Path home = Path.of(arguments[0]).toAbsolutePath();
     Path work = Path.of(arguments[1]).toAbsolutePath();
     LogConfigurator.configureESLogging();
-    Settings settings = Settings.builder()
+    Settings.Builder builder = Settings.builder()
         .put("cluster.name", "theodore")
         .put("node.name", "only")
         .put("path.home", home.toString())
@@ -27,9 +31,11 @@ public class EsMain {
         .put("http.port", arguments[2])
         .put("transport.port", arguments[3])
         .put("discovery.type", "single-node")
-        .put("cluster.routing.allocation.disk.threshold_enabled", false)
-        .build();
-    Environment environment = new Environment(settings, work.resolve("config"));
+        .put("cluster.routing.allocation.disk.threshold_enabled", false);
+    for (String setting : Arrays.asList(arguments).subList(4, arguments.length)) {
+      builder.put(setting.substring(0, setting.indexOf('=')), setting.substring(setting.indexOf('=') + 1));
+    }
+    Environment environment = new Environment(builder.build(), work.resolve("config"));
     Set<PluginBundle> modules = PluginsLoader.loadModulesBundles(home.resolve("modules"));
     Node node = new Node(environment, PluginsLoader.createPluginsLoader(modules, Set.of(), Map.of(), Node.class.getModule().isNamed()));
     node.start();
