@@ -36,6 +36,7 @@ alerting:
     pager: {{type: pagerduty, key: {{file: {folder}/key}}, url: "{pager}"}}
   rules:
     watchdog: {{channels: [life]}}
+    critical_log: {{channels: [team, pager, hook]}}
     # What the tests post goes to one channel each, at once.
     high_error_rate: {{severity: critical, channels: [mail]}}
     system_overload: {{severity: critical, channels: [phone, hook]}}
@@ -145,7 +146,7 @@ def post(server: Alertmanager, name: str, **more: str) -> None:
     assert urllib.request.urlopen(request, timeout=10).status == 200
 
 
-def test_a_critical_record_is_told_to_slack_and_pagerduty(told, sending, collector):
+def test_a_critical_record_is_told_to_slack_to_pagerduty_and_to_a_webhook(told, sending, collector):
     record = (21, "the vector store is gone", {"theodore.category": "data_processing"})
     assert collector.send_logs([record, (9, "all is well", {})], "acme.1") == 200
     (alert,) = wait_for(lambda: sending.alerts(alertname="CriticalLog"), otherwise=collector.said)
@@ -159,7 +160,9 @@ def test_a_critical_record_is_told_to_slack_and_pagerduty(told, sending, collect
     (event,) = wait_for(told.pager.messages)
     assert (event["event_action"], event["payload"]["severity"]) == ("trigger", "critical")
     assert event["payload"]["summary"] == "[CRITICAL] theodore-v2 logged a record of level CRITICAL"
-    assert "the vector store is gone" not in json.dumps([message, event])
+    (posted,) = wait_for(lambda: told.hook.alerts(alertname="CriticalLog"))
+    assert (posted["status"], posted["labels"]) == ("firing", alert["labels"])
+    assert "the vector store is gone" not in json.dumps([message, event, posted])
 
 
 def test_the_watchdog_is_heard_by_its_channel_and_nothing_else_is(told, watching):
