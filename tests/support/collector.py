@@ -39,6 +39,7 @@ class Span:
     kind: int = 1
     error: bool = False
     seconds: float = 0.01
+    ended_ago: float = 0
 
 
 class Client:
@@ -105,8 +106,8 @@ class Client:
                 span_id=os.urandom(8),
                 name=span.name,
                 kind=span.kind,
-                start_time_unix_nano=now - int(span.seconds * 1e9),
-                end_time_unix_nano=now,
+                start_time_unix_nano=now - int((span.ended_ago + span.seconds) * 1e9),
+                end_time_unix_nano=now - int(span.ended_ago * 1e9),
             )
             added.status.code = 2 if span.error else 0
             fill(added.attributes, span.attributes or {})

@@ -110,6 +110,9 @@ def ways(config: dict) -> list[list[str]]:
     return found
 
 
+CHECKED = ["memory_limiter", "resource/tenant", "transform/tenant", "filter/tenant"]
+
+
 @pytest.mark.parametrize("text", [FULL, MANY], ids=["shared", "lanes"])
 def test_every_way_to_an_exporter_checks_the_tenant_strips_and_redacts(text):
     config = collector(text)
@@ -117,8 +120,9 @@ def test_every_way_to_an_exporter_checks_the_tenant_strips_and_redacts(text):
     assert {way[-1] for way in ways(config)} == set(config["exporters"])
     for way in ways(config):
         steps = [step for name in way[:-1] for step in pipelines[name].get("processors", [])]
-        needed = ["memory_limiter", "resource/tenant", "transform/tenant", "filter/tenant", "transform/strip"]
-        needed += ["groupbyattrs/rebuild", "transform/redact_resource", "transform/redact"]
+        # What the collector asks for itself has no sender.
+        needed = ["transform/health"] if way[0] == "metrics/health" else CHECKED
+        needed = [*needed, "transform/strip", "groupbyattrs/rebuild", "transform/redact_resource", "transform/redact"]
         assert [step for step in steps if step in needed] == needed, way
 
 
@@ -201,7 +205,11 @@ def test_the_collectors_own_log_is_not_at_debug():
 def test_nothing_listens_beyond_loopback_unless_told():
     (file,) = render(load_text("destinations: {p: {type: prometheus}}", "t.yaml"), "t.yaml", ["collector"])
     assert "0.0.0.0" not in file.text
-    assert file.text.count("127.0.0.1") == 5
+    listening = re.findall(r"^ +(?:endpoint|host): ?\"?127\.0\.0\.1", file.text, re.MULTILINE)
+    listening += re.findall(r"^ +health_check: \{endpoint: \"127\.0\.0\.1", file.text, re.MULTILINE)
+    # Besides, the collector asks itself how it is: an address, and the name that the answer gets.
+    assert len(listening) == 5
+    assert file.text.count("127.0.0.1") == 7
 
 
 def test_extra_adds_components_and_pipelines():

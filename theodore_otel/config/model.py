@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from theodore_otel.config.alerting import Alerting
-from theodore_otel.config.base import HostPort, Level, Name, Rate, Secret, Section, ServiceId, TenantId, Tls
+from theodore_otel.config.base import HostPort, Level, Name, Rate, Secret, Section, ServiceId, TenantId, Tls, Url
 from theodore_otel.config.destinations import Destination, Selection, selected
+from theodore_otel.config.health import Health
 from theodore_otel.config.helm import Helm
 from theodore_otel.config.instrument import Instrument
 from theodore_otel.config.units import Duration, Size
@@ -247,17 +248,12 @@ class Redaction(Section):
         return self
 
 
-class HealthTarget(Section):
-    """An address that is asked whether it is well."""
+class Query(Section):
+    """Where `theodore-otel observability` looks."""
 
-    name: Name = Field(description="Its name in the output.")
-    url: str = Field(pattern=r"^https?://", description="Address that answers 2xx when all is well.")
-
-
-class Health(Section):
-    """Health checks."""
-
-    targets: list[HealthTarget] = Field([], description="Addresses that are asked.")
+    prometheus: Url | None = Field(
+        None, description="Base URL of the Prometheus that `observability health` asks; the local store when empty."
+    )
 
 
 class LocalStore(Section):
@@ -284,6 +280,7 @@ class Config(Section):
     destinations: dict[Name, Destination] = Field({}, description="Where telemetry goes, by a name of your choice.")
     alerting: Alerting = Field(Alerting(), description="Alert rules and channels.")
     health: Health = Field(Health(), description="Health checks.")
+    query: Query = Field(Query(), description="Where `observability` looks.")
     local: LocalStore = Field(LocalStore(), description="The local store.")
     helm: Helm = Field(Helm(), description="The collector in Kubernetes.")
     instrument: Instrument = Field(Instrument(), description="What happens inside Theodore's process.")

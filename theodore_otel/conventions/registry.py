@@ -24,8 +24,31 @@ class Metric:
     labels: tuple[str, ...]
     """Labels besides `tenant` and `service`."""
     source: str
-    """spans, logs, process or rule: the only place that reports it."""
+    """spans, logs, checks, process or rule: the only place that reports it."""
     description: str
+    together: str = "mean"
+    """What several series of a gauge are as one: mean, min or max."""
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One attribute of the registry."""
+
+    name: str
+    constant: str
+    """Its name in `theodore_otel.conventions`."""
+    level: str
+    """resource, record (spans and log records), span or log."""
+    type: str
+    """string, int, double or bool."""
+    description: str
+
+
+@cache
+def attributes() -> dict[str, Attribute]:
+    """Return every attribute by its name."""
+    text = Path(__file__).with_name("attributes.yaml").read_text(encoding="utf-8")
+    return {entry["name"]: Attribute(**entry) for entry in yaml.safe_load(text)}
 
 
 @cache

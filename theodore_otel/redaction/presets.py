@@ -219,9 +219,8 @@ def _value(name: str, pattern: str, where: str) -> Value:
     except re.error as error:
         raise InputError(f"{where}: expected a regular expression, got {pattern!r}: {error}") from None
     outside = _outside_classes(pattern)
-    for shape, what in _NOT_IN_RE2:
-        if re.search(shape, outside):
-            raise InputError(f"{where}: {pattern!r} has {what}, which cannot be used in the collector")
+    if what := not_in_re2(pattern):
+        raise InputError(f"{where}: {pattern!r} has {what}, which cannot be used in the collector")
     if any(re.search(r"\\[SDW]", token) for token in record.tokens(pattern) if token.startswith("[")):
         raise InputError(
             rf"{where}: {pattern!r} has \S, \D or \W within brackets, which cannot be used in the collector"
@@ -231,6 +230,12 @@ def _value(name: str, pattern: str, where: str) -> Value:
     if compiled.search("") is not None:
         raise InputError(f"{where}: {pattern!r} matches the empty text, so it would mask everything")
     return Value(name, pattern, hints=_leading_literal(pattern))
+
+
+def not_in_re2(pattern: str) -> str | None:
+    """Return what a pattern has that the collector's engine lacks or reads otherwise, in words; None when nothing."""
+    outside = _outside_classes(pattern)
+    return next((what for shape, what in _NOT_IN_RE2 if re.search(shape, outside)), None)
 
 
 def _outside_classes(pattern: str) -> str:

@@ -16,6 +16,7 @@ from theodore_otel.render.exporters import exporters
 from theodore_otel.render.extra import with_extra
 from theodore_otel.render.files import RenderedFile
 from theodore_otel.render.filters import quoted
+from theodore_otel.render.health import targets
 from theodore_otel.render.lanes import SIGNALS, Lane, lanes, outlets
 from theodore_otel.render.rules import redaction_rules
 from theodore_otel.render.templates import environment
@@ -39,6 +40,7 @@ def render(config: Config, header: str, instance: str = "") -> list[RenderedFile
             metrics=metrics(),
             sent=[metric for metric in metrics().values() if metric.source == "process"],
             counted=[metric.name for metric in metrics().values() if metric.source != "process"],
+            health_targets=targets(config),
             exporters=exporters(config),
             queue_directory=_place(config.collector.queue.directory, "queue"),
             credentials_file=_place(config.tenants.credentials_file, "credentials.htpasswd"),
