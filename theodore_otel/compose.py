@@ -25,7 +25,7 @@ WAIT_LIMIT = 300
 _OLDEST = "2.23.1"
 """The first that takes the content of a file from a variable."""
 
-State = Literal["running", "starting", "unhealthy", "done", "failed"]
+State = Literal["running", "starting", "unhealthy", "waiting", "done", "failed"]
 
 _ENDPOINTS = {
     ("collector", "grpc"): ("OTLP gRPC", "{}"),
@@ -47,7 +47,7 @@ class Container:
 
     service: str
     state: State
-    """done: a service that only had to do something, and did."""
+    """waiting: for another one; done: it only had to do something, and did."""
     text: str
     """What Docker says of it, such as `Up 3 minutes (healthy)`."""
     ports: dict[int, str]
@@ -167,6 +167,6 @@ def _state(told: dict[str, str]) -> State:
     if told["State"] == "exited":
         return "failed" if int(told["ExitCode"]) else "done"
     if told["State"] != "running":
-        return "starting" if told["State"] == "created" else "failed"
+        return "waiting" if told["State"] == "created" else "failed"
     states: dict[str, State] = {"starting": "starting", "unhealthy": "unhealthy"}
     return states.get(told["Health"], "running")

@@ -98,7 +98,7 @@ def test_options_of_the_other_stack_are_refused(folder):
         ({"State": "running", "Health": ""}, "running"),
         ({"State": "running", "Health": "starting"}, "starting"),
         ({"State": "running", "Health": "unhealthy"}, "unhealthy"),
-        ({"State": "created", "Health": ""}, "starting"),
+        ({"State": "created", "Health": ""}, "waiting"),
         ({"State": "exited", "Health": "", "ExitCode": 0}, "done"),
         ({"State": "exited", "Health": "", "ExitCode": 2}, "failed"),
         ({"State": "restarting", "Health": ""}, "failed"),

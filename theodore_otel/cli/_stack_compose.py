@@ -44,7 +44,7 @@ def ps(config_file: Path, output_format: str) -> int:
     else:
         print_table(("name", "state", "status"), [(each.service, each.state, each.text) for each in containers])
     states = {each.state for each in containers}
-    if not states - {"done", "failed"}:
+    if not states & {"running", "starting", "unhealthy"}:
         return 3
     return 1 if states - {"running", "done"} else 0
 
