@@ -28,6 +28,7 @@ COMMANDS = {
     "spool": "Look at, deliver or delete telemetry that waits on disk.",
     "redact": "Say what is masked, and why.",
     "tenant": "Manage tenants' and services' credentials.",
+    "elasticsearch": "Give Elasticsearch its templates and lifecycle policies.",
     "observability": "Look at status, logs, traces and metrics.",
 }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from theodore_otel.config.base import Secret
 from theodore_otel.config.source import Source
 from theodore_otel.errors import InputError
 from theodore_otel.render.references import Reference, in_string, references, strings
@@ -40,6 +41,19 @@ def resolve(text: str, environment: Mapping[str, str], source: Source) -> tuple[
     if problems:
         raise InputError("\n".join(problems))
     return text, more
+
+
+def read_secret(secret: Secret, environment: Mapping[str, str], key: str) -> str:
+    """Return the secret that the configuration's `key` refers to, for a client of our own.
+
+    Raises:
+        InputError: as `resolve` does, when it is unset, empty or would be mangled.
+    """
+    reference = Reference("env", secret.env, False) if secret.env else Reference("file", str(secret.file), False)
+    value, problem = _value(reference, environment)
+    if problem or value is None:
+        raise InputError(f"{key}: {reference} {problem}")
+    return value
 
 
 def with_placeholders(text: str, environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:

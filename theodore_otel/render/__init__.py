@@ -32,6 +32,7 @@ TARGETS = {
     "instrument": Target("What Theodore's process reads.", default=True),
     "prometheus": Target("Prometheus' rules, and their tests for promtool."),
     "alertmanager": Target("Alertmanager's routes and receivers."),
+    "elasticsearch": Target("Elasticsearch's templates and lifecycle policies."),
     "grafana": Target("Grafana's data sources and dashboards."),
     "compose": Target(
         "The development stack, with all that its containers read.",

@@ -1,0 +1,1 @@
+"""What Elasticsearch is given before the collector writes there, put through its own client."""

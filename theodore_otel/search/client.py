@@ -1,0 +1,168 @@
+"""The official client, connected as a destination says, and errors that name the destination and no secret."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from theodore_otel.config.destinations import Elasticsearch as Destination
+from theodore_otel.errors import CheckFailedError, DownError, InputError
+from theodore_otel.otelcol.secrets import read_secret
+
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
+
+_PAUSE = 1.0
+"""Seconds between two questions whether it is up."""
+
+
+def connect(name: str, destination: Destination, environment: Mapping[str, str]) -> Elasticsearch:
+    """Return a client for a destination; nothing is sent yet.
+
+    Raises:
+        InputError: when the client is not installed, a secret cannot be had, or a TLS file cannot be used.
+    """
+    try:
+        from elasticsearch import Elasticsearch
+    except ImportError as error:
+        raise InputError("Elasticsearch's client is not installed: pip install 'theodore-otel[servers]'") from error
+    key = destination.api_key
+    api_key = read_secret(key, environment, f"destinations.{name}.api_key") if key else None
+    return Elasticsearch(
+        destination.endpoints,
+        api_key=api_key,
+        max_retries=1,
+        request_timeout=30,
+        **_tls(name, destination),
+    )
+
+
+def _tls(name: str, destination: Destination) -> dict[str, Any]:
+    """Return the client's TLS options; a plain address takes none."""
+    if not any(endpoint.startswith("https:") for endpoint in destination.endpoints):
+        return {}
+    import ssl
+
+    tls = destination.tls
+    at = f"destinations.{name}.tls"
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+        if tls.cert_file:
+            context.load_cert_chain(tls.cert_file, tls.key_file)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        files = ", ".join(file for file in (tls.ca_file, tls.cert_file, tls.key_file) if file)
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{at}: expected files in PEM form, could not use {files}: {why}") from None
+    if tls.insecure_skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return {"ssl_context": context}
+
+
+def wait_until_up(
+    client: Elasticsearch, name: str, destination: Destination, seconds: float, say: Callable[[str], None]
+) -> None:
+    """Wait until the cluster answers that it can be used, for at most so many seconds; `say` is told when it has to.
+
+    Raises:
+        DownError: when it does not.
+        InputError: when waiting would not help: wrong credentials, a certificate that is not trusted.
+    """
+    where = ", ".join(destination.endpoints)
+    deadline = time.monotonic() + seconds
+    waiting = False
+    while True:
+        why = _why_not_up(client, name, destination)
+        if why is None:
+            return
+        if time.monotonic() >= deadline:
+            raise DownError(f"destinations.{name}: Elasticsearch at {where} does not answer: {why}")
+        if not waiting:
+            say(f"{name}: waiting for {where}, at most {seconds:g} s")
+            waiting = True
+        time.sleep(min(_PAUSE, max(deadline - time.monotonic(), 0)))
+
+
+def _why_not_up(client: Elasticsearch, name: str, destination: Destination) -> str | None:
+    from elastic_transport import ConnectionError as NoConnectionError
+    from elastic_transport import ConnectionTimeout, TlsError
+    from elasticsearch import ApiError
+
+    asked = client.options(request_timeout=5, max_retries=0, retry_on_status=())
+    try:
+        with told(name, destination):
+            asked.cluster.health(wait_for_status="yellow", timeout="1s")
+    except TlsError as error:
+        raise InputError(
+            f"destinations.{name}.tls: the server's certificate is not trusted: {_reason(error)}"
+        ) from None
+    except ConnectionTimeout:
+        return "no answer within 5 s"
+    except NoConnectionError as error:
+        return _reason(error)
+    except ApiError as error:
+        return f"status {error.status_code}"
+    return None
+
+
+@contextmanager
+def told(name: str, destination: Destination) -> Iterator[None]:
+    """Turn answers that no waiting helps against into errors that say what to change."""
+    from elasticsearch import AuthenticationException, AuthorizationException, UnsupportedProductError
+
+    at = f"destinations.{name}"
+    try:
+        yield
+    except AuthenticationException:
+        given = f"{at}.api_key was refused" if destination.api_key else f"it wants {at}.api_key"
+        raise InputError(f"{at}: Elasticsearch does not let us in (401): {given}") from None
+    except AuthorizationException as error:
+        raise InputError(f"{at}.api_key: it may not do this (403): {explained(error)}") from None
+    except UnsupportedProductError:
+        raise CheckFailedError(f"{at}: {', '.join(destination.endpoints)} is not Elasticsearch") from None
+
+
+@contextmanager
+def working(name: str, destination: Destination) -> Iterator[None]:
+    """Turn what goes wrong while it works into errors that are told in one message."""
+    from elastic_transport import TransportError
+    from elasticsearch import ApiError
+
+    try:
+        with told(name, destination):
+            yield
+    except ApiError as error:
+        raise CheckFailedError(
+            f"destinations.{name}: Elasticsearch refused: {explained(error)} ({error.status_code})"
+        ) from None
+    except TransportError as error:
+        where = ", ".join(destination.endpoints)
+        raise DownError(f"destinations.{name}: Elasticsearch at {where} went away: {_reason(error)}") from None
+
+
+def explained(error: Any) -> str:
+    """Return the innermost reason that the server gave for a refusal."""
+    body = error.body
+    reason = body.get("error") if isinstance(body, Mapping) else body
+    while isinstance(reason, Mapping):
+        cause = reason.get("caused_by")
+        reason = cause if isinstance(cause, Mapping) and cause.get("reason") else reason.get("reason")
+    return str(reason or error.message)
+
+
+def known(ask: Callable[[], Any]) -> Any:
+    """Return what the server answers; None when there is no such thing."""
+    from elasticsearch import NotFoundError
+
+    try:
+        return ask().body
+    except NotFoundError:
+        return None
+
+
+def _reason(error: Any) -> str:
+    """Return the inner reason of a failed connection in one line."""
+    inner = [str(each) for each in getattr(error, "errors", ())] or [str(error.message)]
+    return inner[-1].partition("\n")[0]
