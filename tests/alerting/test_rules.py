@@ -83,7 +83,12 @@ def test_each_alert_has_a_case_that_fires_and_one_that_does_not():
         (('error_type="ai_operation_failure"', 'error_type=~".*"'), "AiOperationFailureSpike"),
         # Prometheus' own increase() does not see the first value of a series.
         (("    or theodore_errors_total{error_type", "    or 0 * theodore_errors_total{error_type"), "AiOperation"),
+        # What was last seen hours ago is not forgotten.
         (("[1d] offset 1h", "[1h] offset 1h"), "theodore_research_success_rate"),
+        (
+            ("expr: |-\n          theodore_companies_researched_total\n", "expr: vector(0)\n"),
+            "theodore_research_success_rate",
+        ),
         (("sum by (service) (theodore_active", "sum by (tenant) (theodore_active"), "SystemOverload"),
         # An alert that is only kept firing must not escalate.
         (("(theodore:storage_operations_failed:increase5m / ", "(1 / "), "StorageOperationFailuresEscalated"),
