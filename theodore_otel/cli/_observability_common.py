@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from theodore_otel.cli._io import DEFAULT_FILE, note
 from theodore_otel.errors import InputError
 
 if TYPE_CHECKING:
+    from theodore_otel.query.health import HealthSource
     from theodore_otel.query.local import Loaded, LocalStore
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -54,6 +56,21 @@ def store(config_file: Path | None) -> LocalStore:
     config = _config(config_file)
     bounds = {} if config is None else {"keep": config.local.keep, "size": config.local.size}
     return LocalStore(paths.home(), on_load=_tell, **bounds)
+
+
+def health_source(config_file: Path | None, prometheus: str | None) -> HealthSource:
+    """Return what holds health: the Prometheus given, else the configured one, else the local store.
+
+    Raises:
+        InputError: when the address given is none that can be asked.
+    """
+    from theodore_otel.query.prometheus import Prometheus
+
+    if prometheus is not None and not re.fullmatch(r"https?://[^\s/@]+(/[^\s?#@]*)?", prometheus):
+        raise InputError("--prometheus: expected a base URL such as http://127.0.0.1:9090, without credentials")
+    config = None if prometheus else _config(config_file)
+    url = prometheus or (config.query.prometheus if config else None)
+    return Prometheus(url) if url else store(config_file)
 
 
 def _tell(loaded: Loaded) -> None:

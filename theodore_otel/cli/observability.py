@@ -12,6 +12,7 @@ from theodore_otel.errors import TheodoreOtelError
 
 _COMMANDS = {
     "status": "Is the collector well, does data arrive, do researches succeed?",
+    "health": "Are the collector, the backends and Theodore well; when did commands last run well?",
     "traces": "List traces, or show one as a tree with durations, tokens and cost.",
     "logs": "Show log records, and follow them.",
     "metrics": "Show requests, tokens, cost and the other metrics per tenant.",

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from theodore_otel.errors import DownError, InputError
-from theodore_otel.query.local import folder, logs, metrics, traces
+from theodore_otel.query.health import LastRun, TargetHealth
+from theodore_otel.query.local import folder, health, logs, metrics, traces
 from theodore_otel.query.local.duck import connect
 from theodore_otel.query.local.loader import Loaded
 from theodore_otel.query.local.relation import relation
@@ -36,7 +37,7 @@ _SIGNALS = {"traces": "spans", "logs": "logs", "metrics": "metrics"}
 
 
 class LocalStore:
-    """A `Source` over the files in `home`: what the collector wrote to `otlp/`, and the store in `store/`.
+    """A `Source`, and `HealthSource`, over the files in `home`: the collector's in `otlp/`, and the store in `store/`.
 
     Every question first loads what is new. `keep` (age) and `size` (bytes) bound what is kept; the store remembers
     them, and begins with 7 days and 2 GiB.
@@ -90,6 +91,16 @@ class LocalStore:
         with self._asked() as (state, database):
             points = relation(self.store, state, "metrics", until=query.until)
             return metrics.values(database, points, query, state.forgotten.get("metrics", 0))
+
+    def health(self, since: int) -> list[TargetHealth]:
+        """See `HealthSource.health`."""
+        with self._asked() as (state, database):
+            return health.health(database, relation(self.store, state, "metrics", since), since)
+
+    def last_runs(self, since: int) -> list[LastRun]:
+        """See `HealthSource.last_runs`."""
+        with self._asked() as (state, database):
+            return health.last_runs(database, relation(self.store, state, "metrics", since), since)
 
     def status(self, since: int) -> Status:
         """See `Source.status`."""

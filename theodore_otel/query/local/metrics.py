@@ -8,8 +8,9 @@ time counts from zero. So a counter that was born and read once counts as well, 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from theodore_otel.conventions import names, registry
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 # A gauge or up-down counter that was not reported for so long no longer stands where it stood.
 _STALE = 5 * 60 * 10**9
+_TOGETHER: dict[str, Callable[[Sequence[float]], float]] = {"mean": fmean, "min": min, "max": max}
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,9 @@ def _grouped(runs: Iterable[_Series], by: Sequence[str] | None) -> list[MetricVa
 def _value(name: str, labels: dict[str, str], group: list[_Series]) -> MetricValue:
     kind, unit = group[0].kind, group[0].unit
     if kind == "gauge":
-        return MetricValue(name, kind, unit, labels, sum(run.last for run in group) / len(group))
+        known = registry.metrics().get(name)
+        together = _TOGETHER[known.together if known else "mean"]
+        return MetricValue(name, kind, unit, labels, together([run.last for run in group]))
     if kind == "updowncounter":
         return MetricValue(name, kind, unit, labels, sum(run.last for run in group))
     growth = _added(run.growth for run in group)

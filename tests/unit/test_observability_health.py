@@ -1,0 +1,265 @@
+"""What `theodore-otel observability health` says, from the local store; tests/destinations has it from a Prometheus."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from support import otlp
+from support.ports import free_ports
+
+from theodore_otel.cli import cli
+from theodore_otel.conventions import names
+from theodore_otel.query.health import STALE, TargetHealth, judged
+
+SECOND, MINUTE, HOUR = otlp.SECOND, 60 * otlp.SECOND, otlp.HOUR
+Ask = Callable[..., Result]
+
+
+class Answering(ThreadingHTTPServer):
+    """A loopback server with one answer for every path, and what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self, status: int = 200, body: str = "") -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.status, self.body = status, body
+        self.asked: list[str] = []
+        Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Answering
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        self.send_response(self.server.status)
+        self.end_headers()
+        self.wfile.write(self.server.body.encode())
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Answering]]:
+    servers: list[Answering] = []
+
+    def started(status: int = 200, body: str = "") -> Answering:
+        servers.append(Answering(status, body))
+        return servers[-1]
+
+    yield started
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("THEODORE_OTEL_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def ask(home: Path, serve: Callable[..., Answering]) -> Ask:
+    """Ask while a collector is well, unless its answer is given."""
+
+    def asked(*arguments: str, health: int | None = 200, **configuration: Any) -> Result:
+        listening = serve(health).address if health else f"127.0.0.1:{free_ports(1)[0]}"
+        listen = {"health": listening, "telemetry": serve(404).address}
+        Path("theodore-otel.yaml").write_text(yaml.safe_dump({"collector": {"listen": listen}, **configuration}))
+        return CliRunner(catch_exceptions=False).invoke(cli, ["observability", "health", *arguments])
+
+    return asked
+
+
+def gauge(name: str, value: float, at: int, labels: dict[str, str], **resource: str) -> dict[str, Any]:
+    point = {"timeUnixNano": str(at), "asDouble": value, "attributes": otlp.attributes(labels)}
+    return otlp.metrics({"name": name, "gauge": {"dataPoints": [point]}}, **resource)
+
+
+def found(target: str, values: str, home: Path, **resource: str) -> int:
+    """Write what was found of a target, a digit a minute, the last one now; return when that was."""
+    now = time.time_ns()
+    times = [now - (len(values) - 1 - i) * MINUTE for i in range(len(values))]
+    points = zip(times, values, strict=True)
+    otlp.write(
+        home,
+        "metrics",
+        *(
+            gauge(names.METRIC_HEALTH_UP, int(v), at, {"target": target}, tenant_id="_platform", **resource)
+            for at, v in points
+        ),
+    )
+    return now
+
+
+def ran(home: Path, command: str, ago: int, tenant: str = "acme", told: int = 0) -> None:
+    now = time.time_ns()
+    otlp.write(
+        home,
+        "metrics",
+        gauge(names.METRIC_COMMAND_LAST_SUCCESS, (now - ago) / 1e9, now - told, {"command": command}, tenant_id=tenant),
+    )
+
+
+def targets(result: Result) -> dict[str, str]:
+    return {each["target"]: each["state"] for each in json.loads(result.stdout)["targets"]}
+
+
+def test_all_is_well_when_the_collector_answers_and_every_target_is_up(ask, home):
+    found("collector", "111", home)
+    found("jaeger", "0111", home)
+    result = ask()
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[1].split()[:2] == ["collector", "up"]
+    assert lines[2].split()[:4] == ["jaeger", "up", "2", "m"]
+    assert "No command ran well in the last 7d." in result.stdout
+
+
+def test_a_target_that_is_down_is_told_with_since_when_and_exit_code_1(ask, home):
+    found("jaeger", "11000", home)
+    result = ask("--format", "json")
+    assert result.exit_code == 1
+    said = json.loads(result.stdout)
+    assert said["state"] == "degraded"
+    (jaeger,) = (each for each in said["targets"] if each["target"] == "jaeger")
+    assert jaeger["state"] == "down"
+    assert jaeger["since"] < jaeger["checked"]
+    assert yaml.safe_load(ask("--format", "yaml").stdout)["targets"][1]["state"] == "down"
+
+
+def test_a_collector_that_is_down_is_told_by_itself_and_nobody_knows_of_the_others(ask, home):
+    found("collector", "1", home)
+    found("jaeger", "1", home)
+    result = ask(health=None)
+    assert result.exit_code == 3
+    assert "collector  down" in result.stdout
+    assert "nothing answers at http://127.0.0.1:" in result.stdout
+    assert "jaeger     unknown" in result.stdout
+    assert "was up when it was asked last" in result.stdout
+
+
+def test_a_collector_that_is_not_ready_is_degraded(ask, home):
+    found("jaeger", "1", home)
+    result = ask(health=503)
+    assert result.exit_code == 1
+    assert "runs, but is not ready" in result.stdout
+
+
+def test_a_target_that_was_not_asked_lately_is_unknown(ask, home):
+    otlp.write(home, "metrics", gauge(names.METRIC_HEALTH_UP, 1, time.time_ns() - 7 * MINUTE, {"target": "jaeger"}))
+    result = ask("--format", "json")
+    assert (result.exit_code, targets(result)["jaeger"]) == (1, "unknown")
+
+
+def test_nothing_known_is_not_well(ask):
+    result = ask()
+    assert result.exit_code == 1
+    assert "No target was asked yet" in result.stderr
+
+
+def test_last_good_runs_are_told_by_tenant_and_command_and_never_go_backwards(ask, home):
+    found("jaeger", "1", home)
+    ran(home, "research", 10 * MINUTE, told=9 * MINUTE)
+    ran(home, "research", 3 * HOUR)  # it waited in a spool, and was told of after the newer one
+    ran(home, "research", 30 * MINUTE, tenant="globex")
+    ran(home, "batch", 9 * 24 * HOUR)
+    rows = json.loads(ask("--format", "json").stdout)["last_good_runs"]
+    assert [(row["tenant"], row["command"], round(row["age_seconds"] / 60)) for row in rows] == [
+        ("acme", "research", 10),
+        ("globex", "research", 30),
+    ]
+    assert "research          globex" in ask("--tenant", "globex").stdout
+    assert "acme" not in ask("--tenant", "globex").stdout
+    longer = json.loads(ask("--since", "30d", "--format", "json").stdout)["last_good_runs"]
+    assert [row["command"] for row in longer] == ["batch", "research", "research"]
+
+
+def test_what_is_known_of_targets_cannot_steer_a_terminal(ask, home):
+    found("x\x1b[2J", "1", home)
+    assert "\x1b" not in ask().stdout
+
+
+def test_metrics_show_the_worst_target_and_the_newest_run(home, ask):
+    found("jaeger", "0", home)
+    found("prometheus", "1", home)
+    ran(home, "research", 9 * MINUTE)
+    ran(home, "batch", 5 * MINUTE)
+    ask()
+    shown = CliRunner().invoke(cli, ["observability", "metrics", "--format", "json", "--by", "tenant"])
+    values = {each["name"]: each["value"] for each in json.loads(shown.stdout)["metrics"]}
+    assert values[names.METRIC_HEALTH_UP] == 0
+    assert values[names.METRIC_COMMAND_LAST_SUCCESS] == pytest.approx(time.time() - 300, abs=60)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (200, "<html>", "answers, but not as a Prometheus does"),
+        (200, "{}", "answers, but not as a Prometheus does"),
+        (422, '{"status": "error", "error": "too many samples"}', "refuses the question: too many samples"),
+        (401, "no", "refuses the question: status 401"),
+        (None, "", "does not answer: "),
+    ],
+)
+def test_a_prometheus_that_does_not_answer_is_told_and_the_collector_all_the_same(ask, serve, status, body, said):
+    address = serve(status, body).address if status else f"127.0.0.1:{free_ports(1)[0]}"
+    result = ask("--prometheus", f"http://{address}")
+    assert result.exit_code == 1
+    assert "collector  up" in result.stdout
+    assert said in result.stderr
+    assert "Traceback" not in result.output
+    assert ask("--prometheus", f"http://{address}", health=None).exit_code == 3
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:9090", "http://user:kept-back@host:9090", "ftp://host"])
+def test_an_address_that_cannot_be_asked_is_refused_without_repeating_it(ask, url):
+    result = ask("--prometheus", url)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--prometheus: expected a base URL" in result.stderr
+    assert "kept-back" not in result.stderr
+
+
+def samples(values: str, begin: int = HOUR) -> list[tuple[int, bool]]:
+    return [(begin + i * MINUTE, value == "1") for i, value in enumerate(values)]
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        # One collector; the state began before what was looked at.
+        ([samples("111")], TargetHealth("t", True, None, HOUR + 2 * MINUTE)),
+        ([samples("1" * 9 + "011")], TargetHealth("t", True, HOUR + 10 * MINUTE, HOUR + 11 * MINUTE)),
+        # Of two, one that finds it down decides; since the first of them did.
+        (
+            [samples("1" * 12), samples("1" * 8 + "0000")],
+            TargetHealth("t", False, HOUR + 8 * MINUTE, HOUR + 11 * MINUTE),
+        ),
+        # Up since the last of them found it up.
+        (
+            [samples("1" * 6 + "0" + "1" * 5), samples("1" * 8 + "0111")],
+            TargetHealth("t", True, HOUR + 9 * MINUTE, HOUR + 11 * MINUTE),
+        ),
+        # A collector that asks no more does not count.
+        ([samples("1" * 12), samples("000000")], TargetHealth("t", True, None, HOUR + 11 * MINUTE)),
+    ],
+)
+def test_targets_are_judged_by_what_the_collectors_that_ask_them_saw(seen, expected):
+    assert judged({"t": seen}, HOUR) == [expected]
+    assert STALE == 5 * MINUTE
