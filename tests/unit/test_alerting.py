@@ -12,7 +12,7 @@ from theodore_otel.config import alerts as built_in
 from theodore_otel.config import load_text
 from theodore_otel.config.explain import explain_key
 from theodore_otel.config.loader import load_layers
-from theodore_otel.config.source import read
+from theodore_otel.config.source import parse
 from theodore_otel.conventions.registry import metrics
 from theodore_otel.errors import InputError
 from theodore_otel.render import render
@@ -253,12 +253,22 @@ def test_no_secret_and_no_variable_is_in_what_alertmanager_reads():
     assert config.alerting.secret_names() == ["SLACK_URL", "SMTP_PASSWORD", "HOOK_TOKEN", "LIFE_URL", "PAGER_KEY"]
 
 
-def test_the_key_for_is_explained_as_it_is_written(tmp_path):
-    file = tmp_path / "t.yaml"
-    file.write_text("alerting: {rules: {own: {expr: up, for: 5m}}}")
-    source = read(file)
-    explained = explain_key(load_layers(source), source, "alerting.rules.own.for")
-    assert (explained.value, explained.description) == ("5m", "How long `expr` must hold before it alerts.")
+@pytest.mark.parametrize(
+    ("key", "value", "layers"),
+    [
+        ("own.for", "5m", [("t.yaml:1", '"5m"')]),
+        ("high_error_rate.threshold", 0.05, [("built in", "0.05")]),
+        ("high_error_rate.channels", ["x"], [("built in", '["slack", "email"]'), ("t.yaml:1", '["x"]')]),
+        ("storage_operation_failures.escalation.after", "30m", [("built in", '"30m"')]),
+    ],
+)
+def test_a_rules_key_is_explained_with_what_is_built_in(key, value, layers):
+    channels = "channels: {x: {type: webhook, url: {env: X}}}"
+    rules = "rules: {own: {expr: up, for: 5m}, high_error_rate: {channels: [x]}}"
+    source = parse(f"alerting: {{{channels}, {rules}}}", "t.yaml")
+    explained = explain_key(load_layers(source), source, f"alerting.rules.{key}")
+    assert (explained.value, list(explained.layers)) == (value, layers)
+    assert explained.description
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from theodore_otel.config.alerting import AlertRule
+from theodore_otel.config.alerts import alerts
 from theodore_otel.config.errors import description_at, keys_at
 from theodore_otel.config.loader import Layers
 from theodore_otel.config.model import Config
@@ -44,15 +46,27 @@ def explain_key(loaded: Layers, source: Source, key: str) -> Explanation:
     """
     path = tuple(key.split("."))
     value = _at(loaded.config.model_dump(mode="json", by_alias=True), path)
+    built_in = _built_in(path)
+    if value is _ABSENT or value is None:
+        value = _at(built_in, path)
     if value is _ABSENT:
         raise InputError(f"{key}: unknown key{_suggestion(path)}")
     said = []
-    for name, data in loaded.layers:
+    for name, data in (("built in", built_in), *loaded.layers):
         own = _at(data, path)
         if own is not _ABSENT:
             line = source.line(path) if name == source.name else None
             said.append((f"{name}:{line}" if line else name, json.dumps(own, ensure_ascii=False)))
     return Explanation(key, value, description_at(Config, path), tuple(said))
+
+
+def _built_in(path: tuple[str, ...]) -> dict[str, Any]:
+    """Return what a built-in alert rule says of a key of its own; lists there replace, so that it is no layer."""
+    if path[:2] != ("alerting", "rules") or len(path) < 3:
+        return {}
+    rule = alerts().get(path[2], {})
+    said = {"enabled": True, **rule} if rule else {}
+    return {"alerting": {"rules": {path[2]: {key: said[key] for key in AlertRule.model_fields if key in said}}}}
 
 
 def _at(data: Any, path: tuple[str, ...]) -> Any:
