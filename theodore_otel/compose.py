@@ -25,7 +25,10 @@ WAIT_LIMIT = 300
 _OLDEST = "2.23.1"
 """The first that takes the content of a file from a variable."""
 
-State = Literal["running", "starting", "unhealthy", "waiting", "done", "failed"]
+_STOPPED = (130, 143)
+"""Exit codes of a process that ended when it got SIGINT or SIGTERM."""
+
+State = Literal["running", "starting", "unhealthy", "waiting", "stopped", "done", "failed"]
 
 _ENDPOINTS = {
     ("collector", "grpc"): ("OTLP gRPC", "{}"),
@@ -47,7 +50,7 @@ class Container:
 
     service: str
     state: State
-    """waiting: for another one; done: it only had to do something, and did."""
+    """waiting: for another one; stopped: by a person; done: it only had to do something, and did."""
     text: str
     """What Docker says of it, such as `Up 3 minutes (healthy)`."""
     ports: dict[int, str]
@@ -165,7 +168,8 @@ def _containers(text: str) -> Iterator[Container]:
 
 def _state(told: dict[str, str]) -> State:
     if told["State"] == "exited":
-        return "failed" if int(told["ExitCode"]) else "done"
+        ends: dict[int, State] = {0: "done", **dict.fromkeys(_STOPPED, "stopped")}
+        return ends.get(int(told["ExitCode"]), "failed")
     if told["State"] != "running":
         return "waiting" if told["State"] == "created" else "failed"
     states: dict[str, State] = {"starting": "starting", "unhealthy": "unhealthy"}

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ WRITABLE = {"alertmanager", "elasticsearch", "kibana"}
 LISTEN = "collector: {listen: {grpc: '0.0.0.0:4317', http: '0.0.0.0:4318', health: '0.0.0.0:13133', telemetry: '0.0.0.0:8888', metrics: '0.0.0.0:8889'}}\n"  # noqa: E501
 
 
+@cache
 def rendered(text):
     return {file.path: file.text for file in render(load_text(text, "theodore-otel.yaml"), "x.yaml", ["compose"])}
 
@@ -189,3 +191,19 @@ def test_every_destination_of_the_page_can_be_switched_on():
             assert f"`{asked[1]}`" in secrets
             assert f"#{asked[1]}=" in rendered_for[".env.example"]
     assert kinds == set(docs.types()) - {"local"}
+
+
+def test_the_images_are_built_from_what_the_checkout_has_and_docker_is_given(named):
+    text = (FOLDER / "Dockerfile").read_text()
+    copied = [
+        source for line in re.findall(r"^COPY (?!--from)(.*)$", text, re.MULTILINE) for source in line.split()[:-1]
+    ]
+    given = set(re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
+    assert set(copied) == given
+    assert all((ROOT / source).exists() for source in copied)
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)$", text, re.MULTILINE))
+    for service in named.values():
+        if "build" in service:
+            assert service["build"]["target"] in stages
+            assert service["image"].startswith(service["build"]["target"] + ":")
+            assert service["pull_policy"] == "never"

@@ -101,6 +101,8 @@ def test_options_of_the_other_stack_are_refused(folder):
         ({"State": "created", "Health": ""}, "waiting"),
         ({"State": "exited", "Health": "", "ExitCode": 0}, "done"),
         ({"State": "exited", "Health": "", "ExitCode": 2}, "failed"),
+        ({"State": "exited", "Health": "", "ExitCode": 137}, "failed"),
+        ({"State": "exited", "Health": "", "ExitCode": 143}, "stopped"),
         ({"State": "restarting", "Health": ""}, "failed"),
     ],
 )

@@ -50,8 +50,11 @@ def ps(config_file: Path, output_format: str) -> int:
 
 
 def logs(config_file: Path, *, follow: bool, lines: int) -> int:
-    """Print what the containers said; return the exit code."""
-    return _stack(config_file).logs(follow=follow, lines=lines)
+    """Print what the containers said; return the exit code. Ctrl-C ends what is followed."""
+    try:
+        return _stack(config_file).logs(follow=follow, lines=lines)
+    except KeyboardInterrupt:
+        return 0
 
 
 def _stack(config_file: Path) -> compose.Compose:
