@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup collector backends demo demo-clean test lint bench dist render clean
+.PHONY: help setup collector backends images demo demo-clean test lint bench dist render clean
 
 help:  ## Show what can be made.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,9 @@ collector: setup  ## Find, download or build the collector.
 
 backends: setup  ## Fetch or build the real servers of the tests (once; Go, and Maven with a JDK 17+).
 	@cd tests && ../$(BIN)/python -m backends
+
+images: collector  ## Pull, or make where none can be pulled, the stack's images (once; Docker).
+	@cd tests && ../$(BIN)/python -m images
 
 demo: collector  ## Observe a sample Theodore and show what arrived.
 	@$(BIN)/python tests/demo.py

@@ -51,8 +51,8 @@ class Layer:
         entry.uid = entry.gid = 0
         entry.uname = entry.gname = ""
         entry.mtime = int(entry.mtime)
-        if entry.isreg():
-            # A second hard link would be looked for below the first one's name on this machine.
+        if entry.isreg() or entry.islnk():
+            # A second hard link is a file of its own: the first may be left out.
             entry.type, entry.size = tarfile.REGTYPE, source.stat().st_size
             with source.open("rb") as content:
                 self._put(entry, content)
