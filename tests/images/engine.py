@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
 from pathlib import Path
 
 import docker
-from docker.errors import DockerException, ImageNotFound
+from docker.errors import APIError, DockerException, ImageNotFound
 
 from images.make import LABEL
 from images.recipes import ROOT, Image
@@ -49,8 +50,10 @@ class Engine:
             return False
         try:
             self._asking.api.inspect_distribution(name)
-        except (DockerException, OSError):  # requests' errors are OSErrors
-            self._silent.add(registry)
+        except (DockerException, OSError) as error:  # requests' errors are OSErrors
+            # An answer that it has no such image says nothing of the others.
+            if not (isinstance(error, APIError) and error.is_client_error()):
+                self._silent.add(registry)
             return False
         return True
 
@@ -63,10 +66,11 @@ class Engine:
 
     def build(self, image: Image, note: places.Note) -> bool:
         """Build one of our own from its Dockerfile where its base can be pulled; return whether it was."""
-        if not self.can_pull(_BASE):
+        docker_command = shutil.which("docker")
+        if not (docker_command and self.can_pull(_BASE)):
             return False
         labelled = ["--label", f"{LABEL}={image.digest}", "--target", image.data["target"], "--tag", image.name]
-        command = ["docker", "build", "--quiet", "-f", "deploy/compose/Dockerfile", *labelled, "."]
+        command = [docker_command, "build", "--quiet", "-f", "deploy/compose/Dockerfile", *labelled, "."]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
             note(f"  its Dockerfile does not build here: {done.stderr.strip()[-500:]}")

@@ -26,6 +26,8 @@ def obtain(image: Image, engine: Engine, note: places.Note) -> str:
         note(f"{image.name}: making it, for it cannot be pulled")
         with make.scratch() as file:
             path = Path(file.name)
+            # Before the files are read: what changes meanwhile outdates the image.
+            settings = list(make.settings(image))
             make.layer(image, path, note)
-            engine.load(image, path, list(make.settings(image)))
+            engine.load(image, path, settings)
         return "made"

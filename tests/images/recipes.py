@@ -17,6 +17,7 @@ from theodore_otel.otelcol import places
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+_MAKERS = ("debian.py", "layer.py", "make.py", "python.py")
 _COPIED = ("pyproject.toml", "README.md", "LICENSE", "theodore_otel", "templates", "collector", "tests/sample_app")
 
 
@@ -41,17 +42,13 @@ class Image:
     def digest(self) -> str:
         """Return a digest of all that decides what is in it, but for the versions that Debian has today."""
         parts = [f"{self.key} {self.data}".encode()]
-        parts += [file.read_bytes() for file in sorted(HERE.rglob("*")) if _makes_images(file)]
+        parts += [(HERE / name).read_bytes() for name in (*_MAKERS, *self.data.get("own_files", ()))]
         server = self.data.get("server")
         if server:
             parts.append((places.recipe().digest if server == "collector" else servers()[server].home.name).encode())
         if self.own:
             parts += [part for file in sources() for part in (str(file).encode(), (ROOT / file).read_bytes())]
         return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
-
-
-def _makes_images(file: Path) -> bool:
-    return file.suffix in (".py", ".sh") and not file.name.startswith(("test_", "conftest"))
 
 
 def sources() -> Iterator[Path]:
