@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -97,3 +98,10 @@ def test_a_component_that_cannot_be_made_is_told_with_its_id() -> None:
     text = GOOD.replace("  transform/redact:", "  filter/bad: {traces: {span: ['nonsense(']}}\n  transform/redact:")
     (message,) = refused(text.replace("[transform/redact]", "[filter/bad]"), own="")
     assert "processors.filter/bad" in message
+
+
+@pytest.mark.parametrize("name", ["local", "compose"])
+def test_the_committed_deployments_are_accepted(name: str) -> None:
+    rendered = Path(__file__).parents[2] / "deploy" / name / "collector.yaml"
+    environment = {**os.environ, "THEODORE_OTEL_HOME": "/var/lib/theodore-otel"}
+    validate.validate(find.installed(lambda _: None), rendered.read_text(), environment, parse("", rendered.name))
