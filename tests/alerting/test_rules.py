@@ -82,7 +82,10 @@ def test_each_alert_has_a_case_that_fires_and_one_that_does_not():
         (("theodore:requests:increase5m >= 20", "theodore:requests:increase5m >= 0"), "HighErrorRate"),
         (('error_type="ai_operation_failure"', 'error_type=~".*"'), "AiOperationFailureSpike"),
         # Prometheus' own increase() does not see the first value of a series.
-        (("    or theodore_errors_total{error_type", "    or 0 * theodore_errors_total{error_type"), "AiOperationFailureSpike"),
+        (
+            ("    or theodore_errors_total{error_type", "    or 0 * theodore_errors_total{error_type"),
+            "AiOperationFailureSpike",
+        ),
         # What was last seen hours ago is not forgotten.
         (("[1d] offset 1h", "[30m] offset 1h"), "theodore_research_success_rate"),
         (
