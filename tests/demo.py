@@ -81,6 +81,7 @@ def demo() -> None:
     title("4. What arrived; what the service told of initech was refused")
     show("observability", "traces")
     show("observability", "status", "--component", "collector", "--detailed")
+    show("observability", "health")
     title("5. The failing run: its exit code was 0, and it is an error all the same")
     show("observability", "traces", newest("error"))
     show("observability", "logs", "--level", "ERROR", "--limit", "3")

@@ -34,6 +34,8 @@ def test_it_shows_the_trees_the_costs_and_the_error(shown):
     sections = dict(enumerate(re.split(r"\n\d\. ", output)))
     assert "theodore research 'Failing Foundry'" in sections[2]
     assert "research failed  (exit code 0)" in sections[2]
+    assert re.search(r"\ncollector +up ", sections[4])
+    assert re.search(r"\nresearch +acme .* ago\n", sections[4])
     assert re.search(r"research company_research  Failing Foundry .* error: ", sections[5])
     assert re.search(r"ERROR +globex sample_theodore.research: research failed", sections[5])
     assert "phase distil" in sections[6]
