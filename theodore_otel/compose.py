@@ -60,10 +60,13 @@ class Container:
 class Compose:
     """Docker Compose for one stack."""
 
-    def __init__(self, folder: Path) -> None:
-        """Find Compose for the stack whose file lies in `folder`. Raises InputError when there is none."""
+    def __init__(self, folder: Path, *, quiet: bool = False) -> None:
+        """Find Compose for the stack whose file lies in `folder`; `quiet`: it tells of no progress.
+
+        Raises InputError when there is no Compose.
+        """
         self._files = [folder / FILE, *(file for file in [folder / OVERRIDE] if file.is_file())]
-        self._command = _find()
+        self._command = [*_find(), *(["--progress", "quiet"] if quiet else [])]
 
     def up(self, profiles: Sequence[str]) -> None:
         """Start what does not run, start anew what has changed, and wait until all is well.

@@ -207,3 +207,12 @@ def test_the_images_are_built_from_what_the_checkout_has_and_docker_is_given(nam
             assert service["build"]["target"] in stages
             assert service["image"].startswith(service["build"]["target"] + ":")
             assert service["pull_policy"] == "never"
+
+
+def test_without_a_service_there_is_no_sample_and_nothing_is_handed_out():
+    text = rendered(LISTEN + "tenants: {identify_by: none, services: {api: {may_report: [acme]}}}")[
+        "docker-compose.yaml"
+    ]
+    assert "theodore-sample" not in text
+    assert "--credential" not in text
+    assert set(yaml.safe_load(text)["volumes"]) == {"state"}

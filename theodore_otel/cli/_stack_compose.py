@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
+
 from theodore_otel import compose
 from theodore_otel.cli._io import note, print_json, print_table
 from theodore_otel.config import load
@@ -21,7 +23,7 @@ def up(config_file: Path, profiles: Sequence[str]) -> None:
             raise InputError(f"--profile: expected {' or '.join(PROFILES)} with --compose, got {profile!r}")
     config = load(config_file)
     rendered = render(config, config_file.name, ["compose"])
-    stack = compose.Compose(config_file.parent)
+    stack = _compose(config_file.parent)
     for file in files.write(rendered, config_file.parent):
         note(f"wrote {config_file.parent / file.path}")
     stack.up(profiles)
@@ -64,4 +66,9 @@ def _stack(config_file: Path) -> compose.Compose:
             f"{folder / compose.FILE}: no such file: expected the folder of a development stack, such as "
             "-c deploy/compose/theodore-otel.yaml, in which `theodore-otel stack up --compose` writes it"
         )
-    return compose.Compose(folder)
+    return _compose(folder)
+
+
+def _compose(folder: Path) -> compose.Compose:
+    options = click.get_current_context().find_root().obj or {}
+    return compose.Compose(folder, quiet=bool(options.get("quiet")))

@@ -34,15 +34,16 @@ def render(config: Config, header: str) -> list[RenderedFile]:
     others = _others(config)
     _check_listeners(config)
     present = servers(config)
+    service = next(iter(config.tenants.services), None) if config.tenants.identify_by == "basic" else None
     names = {
         "header": header,
         "config": config,
         "servers": present,
-        "service": next(iter(config.tenants.services), None) if config.tenants.identify_by == "basic" else None,
+        "service": service,
         "secrets": _secrets(config, others),
         "channel_secrets": _channel_secrets(config, present),
         "channel_variables": _AWS if any(c.type == "sms" for c in config.alerting.channels.values()) else (),
-        "volumes": _volumes(config, present),
+        "volumes": _volumes(present, sample=service is not None),
         "digests": {name: _digest(files) for name, files in others.items()},
         "go": go_environment(config),
         "scraped": any(scraped(destination) for destination in config.destinations.values()),
@@ -130,9 +131,9 @@ def _channel_secrets(config: Config, present: list[str]) -> dict[str, str]:
     }
 
 
-def _volumes(config: Config, present: list[str]) -> list[str]:
+def _volumes(present: list[str], *, sample: bool) -> list[str]:
     names = ["state"]
     names += ["prometheus", "alertmanager"] if "prometheus" in present else []
     names += ["elasticsearch", "kibana"] if "elasticsearch" in present else []
     names += ["grafana"] if present else []
-    return names + (["demo", "theodore"] if config.tenants.services else [])
+    return names + (["demo", "theodore"] if sample else [])
