@@ -35,23 +35,24 @@ def inside(client):
         for folder in IMAGES[key].data.get("folders", ()):
             volumes.append(client.volumes.create())
             mounts[volumes[-1].name] = {"bind": folder}
-        return client.containers.run(
+        containers[key] = client.containers.create(
             IMAGES[key].name,
             ["3600"],
             entrypoint=["sleep"],
             init=True,
-            detach=True,
+            network_mode="none",
             read_only=True,
             cap_drop=["ALL"],
             tmpfs={"/tmp": "exec"},
             volumes=mounts,
             extra_hosts={"host.docker.internal": "192.0.2.1"},
         )
+        containers[key].start()
 
-    def run(key, *command, **variables):
+    def run(key, *command):
         if key not in containers:
-            containers[key] = start(key)
-        code, said = containers[key].exec_run(list(command), environment=variables)
+            start(key)
+        code, said = containers[key].exec_run(list(command))
         assert code == 0, said.decode()
         return said.decode()
 
