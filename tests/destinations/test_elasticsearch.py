@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from destinations.applied import ALLOWED, API_KEY, apply
 from destinations.kit import (
     KILLED,
     REDACTED,
@@ -21,15 +22,16 @@ from theodore_otel.config.merge import merge
 
 OWNERS = ("acme", "globex", "initech")
 ANYTHING = {"match_all": {}}
-API_KEY = "VnVhQ2ZHY0JDZGJrUW0tZTVhT3g6dWkybHAyYXhUTm1zeWFrdzl0dk5udw=="
+
 STREAM = "logs-theodore.system.otel-30d"
 
 
 @pytest.fixture(scope="module")
-def streams(elasticsearch):
-    """Let the indices be data streams, as Elasticsearch's own templates do; these are not among the jars."""
-    body = {"index_patterns": ["logs-*", "traces-*"], "data_stream": {}, "priority": 50}
-    elasticsearch.send("PUT", "_index_template/streams", body)
+def streams(elasticsearch, tmp_path_factory):
+    """Put our templates; what the server lacks is lifecycles."""
+    for mapping in ("otel", "ecs"):
+        done = apply(tmp_path_factory.mktemp("streams"), configured(elasticsearch, mapping), ALLOWED)
+        assert done.returncode == 0, done.stderr
     return elasticsearch
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any, Self
 
 
@@ -47,6 +48,8 @@ class HttpStandIn:
 
     tls: ssl.SSLContext | None = None
     """Set before it starts, it speaks TLS."""
+    headers: Mapping[str, str] = MappingProxyType({})
+    """Sent with every answer."""
 
     def __init__(self) -> None:
         self.accepted: list[Request] = []
@@ -152,6 +155,8 @@ def _handler(service: HttpStandIn) -> type[BaseHTTPRequestHandler]:
             content = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
+            for name, value in service.headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
