@@ -109,11 +109,6 @@ def needs_lifecycle(piece: Piece) -> bool:
     return piece.kind == "lifecycle" or "lifecycle" in piece.body["template"].get("settings", {}).get("index", {})
 
 
-def stream_patterns(found: Iterable[Piece]) -> list[str]:
-    """Return the names of all data streams that the index templates are for."""
-    return [name for piece in found if piece.kind == "index_templates" for name in piece.body["index_patterns"]]
-
-
 def _streams(config: Config, mapping: str) -> list[_Stream]:
     """Return the data streams that destinations with this mapping write to."""
     named = {n: d for n, d in config.destinations.items() if isinstance(d, Elasticsearch) and d.mapping == mapping}
@@ -127,8 +122,9 @@ def _streams(config: Config, mapping: str) -> list[_Stream]:
             found.append(_Stream(f"logs-theodore.{category}{suffix}", "logs", retention))
     if "traces" in signals:
         found.append(_Stream(f"traces-theodore{suffix}", "traces", "traces"))
-        # Events of spans become log records, which are kept as long as their spans.
-        found.append(_Stream(f"logs-theodore{suffix}", "logs", "traces"))
+        if mapping == "otel":
+            # Events of spans become log records, which are kept as long as their spans.
+            found.append(_Stream("logs-theodore.otel", "logs", "traces"))
     if "metrics" in signals:
         found.append(_Stream(f"metrics-theodore{suffix}", "metrics", "metrics"))
     return found
