@@ -17,6 +17,7 @@ from theodore_otel.config.loader import load_layers
 from theodore_otel.config.source import parse
 from theodore_otel.conventions import names
 from theodore_otel.errors import InputError
+from theodore_otel.query.collector import ask
 from theodore_otel.render import render
 
 UP = "theodore_health_up"
@@ -108,6 +109,15 @@ def test_every_target_is_up_or_down_by_its_name_alone(collector, watched):
     become(collector, plain=0, collector=1)
     watched.answers["/plain?token=hidden-word"] = (200, "")
     become(collector, plain=1)
+
+
+def test_what_the_collector_asks_is_not_counted_as_sent(collector):
+    become(collector, gone=0)
+    accepted = {n: v for n, v in collector.prometheus("telemetry").items() if "accepted_metric_points" in n}
+    assert any('receiver="httpcheck"' in name for name in accepted), accepted
+    sent = sum(value for name, value in accepted.items() if 'receiver="otlp"' in name)
+    status = ask(*(f"127.0.0.1:{collector.ports[name]}" for name in ("health", "telemetry")))
+    assert status.accepted["metric points"] == sent
 
 
 def test_a_status_and_a_body_can_be_expected(collector, watched):

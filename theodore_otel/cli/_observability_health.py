@@ -134,7 +134,7 @@ def _print_table(rows: list[Row], found: Found, since: str) -> None:
     for name, row in zip(names, rows, strict=True):
         state = click.style(f"{row.state:7}", fg=_COLORS[row.state])
         remark = f"  ({row.remark})" if row.remark else ""
-        click.echo(f"{name:{width}}  {state}  {_since(row):16}  {common.ago(row.checked)}{remark}")
+        click.echo(f"{name:{width}}  {state}  {_since(row):16}  {_checked(row)}{remark}")
     if found.trouble:
         return
     click.echo()
@@ -148,6 +148,10 @@ def _since(row: Row) -> str:
     if row.since is not None:
         return common.ago(row.since)
     return "-" if row.state == "unknown" or row.target == _COLLECTOR else f"over {_LOOKED_BACK} ago"
+
+
+def _checked(row: Row) -> str:
+    return "now" if row.target == _COLLECTOR else common.ago(row.checked)
 
 
 def _print_runs(runs: list[LastRun]) -> None:

@@ -186,6 +186,8 @@ def _number(value: MetricValue) -> str:
         return common.dollars(value.value)
     if value.name == names.METRIC_RESEARCH_SUCCESS_RATE:
         return f"{value.value:.1%}"
+    if value.name == names.METRIC_COMMAND_LAST_SUCCESS:
+        return common.moment(int(value.value * common.SECOND))
     return f"{value.value:,.0f}" if float(value.value).is_integer() else f"{value.value:,.3f}"
 
 

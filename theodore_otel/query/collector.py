@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 
 _TIMEOUT = 3.0
+_OWN_CHECKS = "httpcheck"
 _SAMPLE = re.compile(r"^(?:otelcol_)?(\w+?)(?:_total)?(?:\{(.*)\})? (\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _SIGNALS = {"spans": "spans", "log_records": "logs", "logs": "logs", "metric_points": "metric points"}
@@ -95,6 +96,8 @@ def _samples(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
 def _note(status: CollectorStatus, name: str, labels: dict[str, str], value: float) -> None:
     if name == "process_uptime":
         status.uptime = value
+    elif labels.get("receiver") == _OWN_CHECKS:
+        return  # nobody sent it
     elif match := re.fullmatch(r"receiver_(accepted|refused|failed)_(\w+)", name):
         counted = status.accepted if match[1] == "accepted" else status.refused
         counted[_SIGNALS.get(match[2], match[2])] += int(value)

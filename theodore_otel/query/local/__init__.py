@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from theodore_otel.conventions import names
 from theodore_otel.errors import DownError, InputError
 from theodore_otel.query.health import LastRun, TargetHealth
 from theodore_otel.query.local import folder, health, logs, metrics, traces
@@ -117,13 +118,13 @@ class LocalStore:
 
     def _signal(self, state: Manifest, database: DuckDBPyConnection, table: str, since: int) -> SignalStatus:
         counted = "count(DISTINCT trace_id)" if table == "spans" else "count(*)"
-        question = (
-            f"SELECT {counted} FROM {relation(self.store, state, table, since)} "  # noqa: S608
-            "WHERE time >= make_timestamp_ns(?)"
-        )
+        # What the collector asks for itself says nothing about what arrives.
+        arrived = f"name <> '{names.METRIC_HEALTH_UP}'" if table == "metrics" else "true"
+        recent = relation(self.store, state, table, since)
+        question = f"SELECT {counted} FROM {recent} WHERE {arrived} AND time >= make_timestamp_ns(?)"  # noqa: S608
         (count,) = database.execute(question, [since]).fetchall()[0]
-        newest = [increment.newest for increment in state.increments if increment.table == table]
-        return SignalStatus(count, max(newest, default=None))
+        newest = f"SELECT epoch_ns(max(time)) FROM {relation(self.store, state, table)} WHERE {arrived}"  # noqa: S608
+        return SignalStatus(count, database.execute(newest).fetchall()[0][0])
 
     def _tenants(self, state: Manifest, database: DuckDBPyConnection) -> list[str]:
         questions = " UNION ".join(
