@@ -64,8 +64,6 @@ def _system(made: Layer, image: Image, *, bare: bool) -> None:
     shells = [f"{name}:x:{uid}:{gid}:{name}:/:/bin/sh\n" for name, uid, gid in accounts]
     made.text("/etc/passwd", "".join(shells))
     made.text("/etc/group", "".join(f"{name}:x:{gid}:\n" for name, _, gid in accounts))
-    # Without it, names of the container's own /etc/hosts would be asked of name servers first.
-    made.text("/etc/nsswitch.conf", "hosts: files dns\n")
     made.folder("/root", mode=0o700)
 
 

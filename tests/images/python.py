@@ -57,6 +57,12 @@ class Python:
         run([*pip, "--only-binary=:all:", "--no-warn-conflicts", "--target", into, *what], recipes.ROOT, note)
         self.compile(into, path, note)
 
+    def compile_own(self, note: places.Note) -> None:
+        """Compile its own modules, once: the package leaves that to a script."""
+        library = f"usr/lib/{self.name}"
+        if not (self.root / library / "__pycache__").is_dir():
+            self.compile(self.root / library, f"/{library}", note)
+
     def compile(self, folder: Path, path: str, note: places.Note) -> None:
         """Compile all modules: a container that may not write would do so at every start."""
         options = ["-q", "-j", "0", "--invalidation-mode", "unchecked-hash", "-s", folder, "-p", path]
@@ -68,6 +74,7 @@ def add(layer: Layer, root: Path, into: str, install: Sequence[str], note: place
     """Add a virtual environment at `into`, with what `install` names as for pip, in this checkout."""
     with tempfile.TemporaryDirectory(dir=recipes.cache(), prefix=".python-") as scratch:
         python = Python.of(root, Path(scratch))
+        python.compile_own(note)
         site = f"{into}/lib/{python.name}/site-packages"
         own = Path(scratch) / "own"
         python.install(["--no-deps", *_wheels(install, Path(scratch), note)], own, site, note)
