@@ -64,7 +64,6 @@ def _system(made: Layer, image: Image, *, bare: bool) -> None:
     shells = [f"{name}:x:{uid}:{gid}:{name}:/:/bin/sh\n" for name, uid, gid in accounts]
     made.text("/etc/passwd", "".join(shells))
     made.text("/etc/group", "".join(f"{name}:x:{gid}:\n" for name, _, gid in accounts))
-    made.folder("/root", mode=0o700)
 
 
 def _files(made: Layer, image: Image, home: Path) -> None:
