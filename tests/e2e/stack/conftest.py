@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from e2e.stack import engine
 from e2e.stack.servers import Servers
 from e2e.stack.stack import Stack
 from images.fixtures import stack_images
+from pytest_docker.plugin import Services, get_docker_services
 from sample_theodore import standins
 from support.collector import Client
 from support.ports import free_ports
@@ -142,6 +144,26 @@ def prepared(composed) -> dict[str, str]:
         name, _, token = said.strip().partition("=")[2].partition(":")
         tokens[name] = token
     return tokens
+
+
+@pytest.fixture(scope="session")
+def docker_services(
+    docker_compose_command: str,
+    docker_compose_file: list[str],
+    docker_compose_project_name: str,
+    docker_setup: list[str],
+    docker_cleanup: list[str],
+    project: engine.Project,
+) -> Iterator[Services]:
+    """As pytest-docker's, and it says why when the stack does not come up."""
+    given = (docker_compose_command, docker_compose_file, docker_compose_project_name, docker_setup, docker_cleanup)
+    with ExitStack() as entered:
+        try:
+            services = entered.enter_context(get_docker_services(*given))
+        except Exception as error:
+            error.add_note(project.said_by_ill())
+            raise
+        yield services
 
 
 @pytest.fixture(scope="session")

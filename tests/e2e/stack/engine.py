@@ -50,6 +50,17 @@ class Project:
         (found,) = self.containers(service, ended=True)
         return found
 
+    def said_by_ill(self) -> str:
+        """Return the last that each container said which failed, or is not well."""
+        text = ""
+        for container in self.containers(ended=True):
+            state = container.attrs["State"]
+            well = state.get("Health", {}).get("Status", "healthy") in ("healthy", "starting")
+            if state["ExitCode"] or state["Restarting"] or not well:
+                said = container.logs(tail=10).decode(errors="replace")
+                text += f"{container.name}, {state['Status']}, exit code {state['ExitCode']}:\n{said}\n"
+        return text
+
     def files(self, service: str, folder: str) -> dict[str, bytes]:
         """Return the files below a folder of a container, by their paths in it."""
         chunks, _ = self.container(service).get_archive(folder)
