@@ -141,6 +141,7 @@ def test_the_api_key_and_the_authority_are_used(complete, tmp_path):
     distrusting = apply(tmp_path, own)
     assert distrusting.returncode == 2
     assert "destinations.es.tls: the server's certificate is not trusted" in distrusting.stderr
+    assert apply(tmp_path, merge(own, {"destinations": {"es": {"tls": {"insecure_skip_verify": True}}}})).stderr == ""
     missing = merge(own, {"destinations": {"es": {"tls": {"ca_file": str(tmp_path / "none.pem")}}}})
     assert "destinations.es.tls: expected files in PEM form" in apply(tmp_path, missing).stderr
 
@@ -183,6 +184,16 @@ def test_a_server_that_is_down_is_one_clear_error(tmp_path):
     assert waiting == f"es: waiting for http://127.0.0.1:{port}, at most 1.5 s"
     assert error.startswith(f"error: destinations.es: Elasticsearch at http://127.0.0.1:{port} does not answer: ")
     assert "refused" in error
+
+
+def test_one_of_several_addresses_is_enough_and_warnings_are_not_repeated(server, complete, tmp_path):
+    (port,) = free_ports(1)
+    complete.headers = {**complete.headers, "Warning": '299 Elasticsearch-8 "security features are not enabled"'}
+    own = configuration(f"http://127.0.0.1:{port}")
+    own["destinations"]["es"]["endpoints"].append(complete.url)
+    done = apply(tmp_path, own)
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stderr.splitlines() if "waiting" not in line] == []
 
 
 def test_another_program_is_not_taken_for_elasticsearch(tmp_path):

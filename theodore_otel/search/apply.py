@@ -14,8 +14,8 @@ from theodore_otel.search.client import known
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
-_NO_HANDLER = (400, 405)
-"""How a server answers that does not have an API."""
+_NO_HANDLER = (400, 405, 410)
+"""How a server answers that does not have an API; 410: one without servers to look after."""
 _OURS = "theodore-*"
 _ADDED = ("created_date", "created_date_millis", "modified_date", "modified_date_millis")
 """What a server adds to what it was given."""
