@@ -164,6 +164,13 @@ def test_a_collector_that_is_not_ready_is_degraded(ask, home):
     assert "runs, but is not ready" in result.stdout
 
 
+def test_a_collector_that_listens_on_every_address_is_asked_on_the_loopback_one(home, tmp_path):
+    port = free_ports(1)[0]
+    Path("every.yaml").write_text(yaml.safe_dump({"collector": {"listen": {"health": f"0.0.0.0:{port}"}}}))
+    result = CliRunner().invoke(cli, ["observability", "health", "-c", "every.yaml"])
+    assert f"nothing answers at http://127.0.0.1:{port}" in result.stdout
+
+
 def test_a_target_that_was_not_asked_lately_is_unknown(ask, home):
     otlp.write(home, "metrics", gauge(names.METRIC_HEALTH_UP, 1, time.time_ns() - 7 * MINUTE, {"target": "jaeger"}))
     result = ask("--format", "json")

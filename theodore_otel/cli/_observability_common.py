@@ -86,7 +86,12 @@ def addresses(config_file: Path | None) -> Addresses:
     config = _config(config_file)
     if config is None:
         return Addresses()
-    return Addresses(config.collector.listen.health, config.collector.listen.telemetry)
+    from theodore_otel.otelcol.ports import listener
+
+    listen, name = config.collector.listen, str(config_file or DEFAULT_FILE)
+    told = {"health": listen.health, "telemetry": listen.telemetry}
+    # Where it listens on every address, it is reached on the loopback one.
+    return Addresses(**{key: listener(f"collector.listen.{key}", at, name).reached_at for key, at in told.items()})
 
 
 def _config(config_file: Path | None) -> Any:
