@@ -75,8 +75,8 @@ def test_it_comes_up_is_looked_at_and_goes_with_what_it_stored_when_told_so(stac
     assert states == {"prepare": "done", "collector": "running", "collector-health": "running"}
     assert "Everything is ready" in stack.good("logs")
     collector = stack.id_of("collector")
-    stack.good("up")
-    assert stack.id_of("collector") == collector
+    again = stack.run("up")
+    assert stack.id_of("collector") == collector, again.stderr
     stack.configure("logging: {sampling: {INFO: 0.5}}\n")
     quietly = stack.run("up", quiet=True)
     assert (quietly.returncode, quietly.stderr) == (0, "")
