@@ -22,6 +22,8 @@ from sample_theodore import standins
 from support.collector import Client
 from support.ports import free_ports
 
+from theodore_otel import __version__
+
 __all__ = ["stack_images"]
 
 HERE = Path(__file__).parent
@@ -91,6 +93,8 @@ def ports() -> Iterator[dict[str, int]]:
         patch.setenv("ALERT_WEBHOOK_URL", "http://webhook:8080/")
         # The open Elasticsearch in the stand-in image has no lifecycle.
         patch.setenv("ELASTICSEARCH_APPLY_OPTIONS", "--allow-missing lifecycle")
+        # For the services that are added.
+        patch.setenv("THEODORE_OTEL_VERSION", __version__)
         patch.setenv("E2E_FOLDER", str(HERE))
         yield chosen
 

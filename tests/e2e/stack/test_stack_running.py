@@ -44,12 +44,14 @@ def test_every_container_has_a_limit_of_memory_and_no_more_privileges(stack, pro
 
 
 def test_everything_watched_is_well(stack):
-    wanted = {target["name"] for target in CONFIGURATION["health"]["targets"]}
+    """What the configuration names, and what is watched without being named."""
+    named = {target["name"] for target in CONFIGURATION["health"]["targets"]}
 
-    def seen():
+    def seen() -> dict[str, str]:
         return {each["metric"]["target"]: each["value"][1] for each in stack.servers.query("theodore_health_up")}
 
-    wait_for(lambda: {target for target, value in seen().items() if value == "1"} >= wanted, 60, seen)
+    wait_for(lambda: set(seen().values()) == {"1"}, 60, seen)
+    assert seen().keys() == named | {"collector", "prometheus", "elasticsearch"}
 
 
 def test_what_is_watched_and_does_not_answer_is_down(stack, composed):
