@@ -45,6 +45,8 @@ class Measured:
 
     first_trace: float | None = None
     """Seconds from the start of `up` to the first trace in Jaeger."""
+    alert: float | None = None
+    """Seconds from the call that logs a critical record to the alert in Alertmanager."""
     memory: dict[str, int] = field(default_factory=dict)
     """Bytes of each service's container once all tests have run."""
     nothing_left: bool = False
@@ -171,6 +173,11 @@ def docker_services(
 
 
 @pytest.fixture(scope="session")
+def measured() -> Measured:
+    return MEASURED
+
+
+@pytest.fixture(scope="session")
 def started() -> float:
     """When the stack was asked to come up."""
     return time.monotonic()
@@ -223,6 +230,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     tell(f"{MEASURED.tests} tests with {MEASURED.assertions} assertions on the real servers")
     if MEASURED.first_trace is not None:
         tell(f"from up to the first trace visible in Jaeger: {MEASURED.first_trace:.1f} s")
+    if MEASURED.alert is not None:
+        tell(f"from a critical record to the alert in Alertmanager: {MEASURED.alert:.1f} s")
     if MEASURED.memory:
         single = ", ".join(f"{name} {size >> 20}" for name, size in sorted(MEASURED.memory.items()))
         tell(f"memory of all containers: {sum(MEASURED.memory.values()) >> 20} MiB ({single})")
