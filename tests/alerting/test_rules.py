@@ -25,7 +25,7 @@ alerting:
     collector_queue_filling: {threshold: 0.25}
     collector_memory: {threshold: 0.123}
     watchdog: {enabled: false}
-    nightly_batch_missing: {expr: 'time() - theodore_command_last_success_seconds > 90000'}
+    nightly_batch_missing: {expr: 'time() - max_over_time(theodore_command_last_success_seconds[7d]) > 90000'}
 """
 BUDGETS = """
 tenants:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from support.asking import ask
 from support.collector import wait_for
 from support.ports import free_ports
 
@@ -222,18 +223,7 @@ class Elasticsearch(Server):
 
     def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """Send one request and return the JSON answer; an HTTPError notes what the server said."""
-        request = urllib.request.Request(
-            f"http://{self.at('http')}/{path}",
-            method=method,
-            data=json.dumps(body).encode() if body is not None else None,
-            headers={"Content-Type": "application/json"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            error.add_note(error.read().decode())
-            raise
+        return ask(method, f"http://{self.at('http')}/{path}", body)
 
     def search(self, index: str, query: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the hits, each with `_index` and `_source`; none while there is no such index, or it is being made."""

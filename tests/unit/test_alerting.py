@@ -157,7 +157,7 @@ alerting:
   channels: {team: {type: slack, url: {env: X}}}
   rules:
     nightly_batch_missing:
-      expr: time() - theodore_command_last_success_seconds{command="batch"} > ${threshold}
+      expr: time() - max_over_time(theodore_command_last_success_seconds{command="batch"}[7d]) > ${threshold}
       threshold: 90000
       for: 5m
       severity: high
@@ -169,7 +169,7 @@ alerting:
     rule = rules(text)["NightlyBatchMissing"]
     assert rule == {
         "alert": "NightlyBatchMissing",
-        "expr": 'time() - theodore_command_last_success_seconds{command="batch"} > 90000',
+        "expr": 'time() - max_over_time(theodore_command_last_success_seconds{command="batch"}[7d]) > 90000',
         "for": "5m",
         "keep_firing_for": "6h",
         "labels": {"severity": "high"},

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from support.asking import ask
 from support.collector import wait_for
 
 from theodore_otel.conventions import names
@@ -110,18 +111,7 @@ class Servers:
         return wait_for(whole, 60, lambda: self.get("jaeger", "/api/services"))
 
     def _ask(self, server: str, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.ports[server]}{path}",
-            method=method,
-            data=json.dumps(body).encode() if body is not None else None,
-            headers={"Content-Type": "application/json"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            error.add_note(f"{request.full_url}: {error.read().decode(errors='replace')}")
-            raise
+        return ask(method, f"http://127.0.0.1:{self.ports[server]}{path}", body)
 
 
 def _span(span: dict[str, Any], processes: Mapping[str, Any]) -> Span:
