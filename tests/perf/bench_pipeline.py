@@ -37,7 +37,7 @@ BUDGET, AIM, MEMORY = 3.0, 2.0, 512
 
 PRODUCTION = """
 profile: production
-collector: {memory: 592MiB}
+collector: {memory: 544MiB}
 tenants: {services: {api: {may_report: [acme, globex]}}}
 destinations:
   first: {type: otlp, endpoint: "SINK", tls: {enabled: false}, signals: [traces, metrics]}
