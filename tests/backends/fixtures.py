@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
+from support.having import needed, show
 
 from backends import build
 from backends.recipes import recipes
 from backends.servers import Alertmanager, Elasticsearch, Jaeger, Kafka, Prometheus, Server
-from theodore_otel.errors import DownError
 
 
 def _fixture(name: str, server: type[Server]) -> object:
@@ -26,14 +25,8 @@ def _fixture(name: str, server: type[Server]) -> object:
 
 def _home(name: str, request: pytest.FixtureRequest) -> object:
     """Return the server's folder; a machine that cannot have it skips, unless it must have everything."""
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    try:
-        with capture.global_and_fixture_disabled():
-            return build.obtain(recipes()[name], lambda message: print(message, flush=True))
-    except DownError as error:
-        if os.environ.get("THEODORE_OTEL_TEST_REQUIRE") == "1":
-            pytest.fail(f"{name} cannot be had: {error}", pytrace=False)
-        pytest.skip(f"{name} cannot be had: {error}")
+    with needed(name, request):
+        return build.obtain(recipes()[name], show)
 
 
 prometheus = _fixture("prometheus", Prometheus)

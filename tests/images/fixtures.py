@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
+from support.having import needed, show
 
 from images.engine import Engine
 from images.obtain import obtain
 from images.recipes import images
-from theodore_otel.errors import DownError
 
 
 @pytest.fixture(scope="session")
@@ -18,16 +16,6 @@ def stack_images(request: pytest.FixtureRequest) -> dict[str, str]:
 
     Our own two hold this checkout as it is now. A machine that cannot have them skips, unless it must have everything.
     """
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    try:
-        with capture.global_and_fixture_disabled():
-            engine = Engine()
-            return {image.name: obtain(image, engine, _note) for image in images().values()}
-    except DownError as error:
-        if os.environ.get("THEODORE_OTEL_TEST_REQUIRE") == "1":
-            pytest.fail(f"the stack's images cannot be had: {error}", pytrace=False)
-        pytest.skip(f"the stack's images cannot be had: {error}")
-
-
-def _note(message: str) -> None:
-    print(message, flush=True)
+    with needed("the stack's images", request):
+        engine = Engine()
+        return {image.name: obtain(image, engine, show) for image in images().values()}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from theodore_otel.cli._io import DEFAULT_FILE, note
+from theodore_otel.cli._io import DEFAULT_FILE, note, print_json
 from theodore_otel.errors import InputError
 
 if TYPE_CHECKING:
@@ -207,3 +207,13 @@ def export(path: Path, text: str, what: str) -> None:
         draft.unlink(missing_ok=True)
         raise InputError(f"--export: {path} cannot be written: {error.strerror}") from None
     note(f"wrote {what} to {path}")
+
+
+def print_data(data: dict[str, Any], output_format: str) -> None:
+    """Print as `json` or `yaml`, for programs."""
+    if output_format == "json":
+        print_json(data)
+        return
+    import yaml
+
+    click.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from theodore_otel.cli import _observability_common as common
-from theodore_otel.cli._io import format_option, note, print_json
+from theodore_otel.cli._io import format_option, note
 from theodore_otel.errors import DownError
 
 if TYPE_CHECKING:
@@ -191,12 +191,7 @@ def _print_data(state: str, rows: list[Row], found: Found, output_format: str) -
         ],
         "trouble": found.trouble,
     }
-    if output_format == "json":
-        print_json(data)
-        return
-    import yaml
-
-    click.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)
+    common.print_data(data, output_format)
 
 
 def _iso(moment: int | None) -> str | None:

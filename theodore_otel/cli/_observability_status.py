@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from theodore_otel.cli import _observability_common as common
-from theodore_otel.cli._io import format_option, note, print_json
+from theodore_otel.cli._io import format_option, note
 from theodore_otel.errors import InputError
 
 if TYPE_CHECKING:
@@ -187,9 +187,4 @@ def _print_data(state: str, checks: list[Check], held: Status, output_format: st
         "researches": {"last_hour": held.researches, "failed": held.failures},
         "failed_researches": [asdict(one) | {"time": common.iso(one.time)} for one in held.failed],
     }
-    if output_format == "json":
-        print_json(data)
-        return
-    import yaml
-
-    click.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)
+    common.print_data(data, output_format)

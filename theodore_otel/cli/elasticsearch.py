@@ -121,7 +121,6 @@ def _lacks_lifecycle(name: str, allowed: bool) -> None:
 
 
 def _put(client: Elasticsearch, name: str, changes: Sequence[Change], show_diff: bool, only_told: bool) -> None:
-
     for change in changes:
         if change.state == "unchanged":
             continue

@@ -12,8 +12,7 @@ from theodore_otel.config.model import Config
 from theodore_otel.config.source import Source, parse, read
 from theodore_otel.errors import InputError
 from theodore_otel.otelcol import credentials, find, places, ports, secrets
-from theodore_otel.render import render
-from theodore_otel.render.exporters import scraped
+from theodore_otel.render import exporters, render
 from theodore_otel.render.files import RenderedFile, write
 from theodore_otel.render.memory import go_environment
 
@@ -102,8 +101,5 @@ def _ensure_credentials(config: Config, note: places.Note) -> None:
 
 def listeners(config: Config, source: str) -> tuple[ports.Listener, ...]:
     """Return where a collector with this configuration listens."""
-    listen = config.collector.listen
-    names = ["grpc", "http", "health", "telemetry"]
-    if any(scraped(destination) for destination in config.destinations.values()):
-        names.append("metrics")
-    return tuple(ports.listener(f"collector.listen.{name}", getattr(listen, name), source) for name in names)
+    used = exporters.listeners(config)
+    return tuple(ports.listener(f"collector.listen.{name}", address, source) for name, address in used.items())

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from theodore_otel import __version__
 from theodore_otel.config.model import Config
 from theodore_otel.errors import InputError
-from theodore_otel.render.exporters import scraped
+from theodore_otel.otelcol import COLLECTOR_VERSION
+from theodore_otel.render.exporters import listeners
 from theodore_otel.render.files import RenderedFile
 from theodore_otel.render.filters import host
 from theodore_otel.render.memory import go_environment
@@ -20,7 +21,6 @@ from theodore_otel.render.templates import environment
 SERVERS = ("jaeger", "prometheus", "elasticsearch")
 """Servers that are part of the stack when a destination has their name as its host."""
 
-_COLLECTOR_VERSION = "0.142.0"
 _ELASTICSEARCH_VERSION = "8.19.21"
 _AWS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
@@ -46,9 +46,9 @@ def render(config: Config, header: str) -> list[RenderedFile]:
         "volumes": _volumes(present, sample=service is not None),
         "digests": {name: _digest(files) for name, files in others.items()},
         "go": go_environment(config),
-        "scraped": any(scraped(destination) for destination in config.destinations.values()),
+        "scraped": "metrics" in listeners(config),
         "own_version": __version__,
-        "collector_version": _COLLECTOR_VERSION,
+        "collector_version": COLLECTOR_VERSION,
         "elasticsearch_version": _ELASTICSEARCH_VERSION,
     }
     files = {"docker-compose.yaml": "docker-compose.yaml", "env.example": ".env.example"}
@@ -88,11 +88,7 @@ def _digest(files: list[RenderedFile]) -> str:
 
 def _check_listeners(config: Config) -> None:
     """Refuse listeners that nobody outside of the collector's container would reach."""
-    names = ["grpc", "http", "health", "telemetry"]
-    if any(scraped(destination) for destination in config.destinations.values()):
-        names.append("metrics")
-    for name in names:
-        listen = getattr(config.collector.listen, name)
+    for name, listen in listeners(config).items():
         if host(listen) != "0.0.0.0":  # noqa: S104  published on loopback only
             port = listen.rpartition(":")[2]
             raise InputError(

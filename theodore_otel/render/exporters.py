@@ -67,6 +67,14 @@ def scraped(destination: AnyDestination) -> bool:
     return destination.type == "prometheus" and destination.endpoint is None
 
 
+def listeners(config: Config) -> dict[str, str]:
+    """Return where the collector listens, `host:port` by the key of `collector.listen`."""
+    used = config.collector.listen.model_dump()
+    if not any(scraped(destination) for destination in config.destinations.values()):
+        del used["metrics"]
+    return used
+
+
 def exporter_id(name: str, destination: AnyDestination, signal: Signal, tenant: str | None) -> str:
     """Return the id of the exporter that takes a signal to a destination. No name holds a dot, so no two are equal."""
     parts = [name, tenant if tenant and has_own(destination) else None]

@@ -14,7 +14,7 @@ from theodore_otel.config.model import Config
 from theodore_otel.config.units import format_size
 from theodore_otel.errors import InputError
 from theodore_otel.render import collector, prometheus
-from theodore_otel.render.exporters import Exporter, exporters, scraped
+from theodore_otel.render.exporters import Exporter, exporters, listeners, scraped
 from theodore_otel.render.files import RenderedFile
 from theodore_otel.render.filters import host, port
 from theodore_otel.render.instrument import render_instrument
@@ -27,6 +27,8 @@ CHART_VERSION = "0.142.0"
 _INSTANCE = "THEODORE_OTEL_INSTANCE"
 _CREDENTIALS = "/etc/theodore-otel/credentials/credentials.htpasswd"
 _CREDENTIAL = "/run/secrets/theodore-otel/credential"
+# Keys of collector.listen, and the names of their ports in the pod.
+_PORTS = {"grpc": "otlp", "http": "otlp-http", "telemetry": "metrics", "metrics": "theodore", "health": "health"}
 # Set by the chart or by us; every other variable that the configuration refers to is a secret.
 _GIVEN = {"THEODORE_OTEL_HOME", "MY_POD_IP", "GOMEMLIMIT", "GOGC", _INSTANCE}
 # The limiter counts the heap alone: what Go and the system need besides comes on top.
@@ -129,11 +131,8 @@ def _theodore_needs(config: Config) -> dict[str, Any]:
 
 def _ports(config: Config) -> dict[str, int]:
     """Return the ports by the names they have in the pod; `theodore` is where Prometheus finds Theodore's metrics."""
-    listen = config.collector.listen
-    named = {"otlp": listen.grpc, "otlp-http": listen.http, "metrics": listen.telemetry}
-    if any(scraped(destination) for destination in config.destinations.values()):
-        named["theodore"] = listen.metrics
-    return {name: int(port(address)) for name, address in named.items()} | {"health": int(port(listen.health))}
+    used = listeners(config)
+    return {name: int(port(used[key])) for key, name in _PORTS.items() if key in used}
 
 
 def _files(text: str) -> list[str]:
