@@ -33,6 +33,8 @@ class Rule:
     gates: tuple[str, ...]
     before: bool
     after: bool
+    times: int = 1
+    """How often it is applied: twice where two neighbours may want one separator."""
 
     @property
     def masked(self) -> str:
@@ -55,20 +57,26 @@ def value_rule(pattern: str, groups: bool, gates: Sequence[str] = (), hints: Seq
     found = [f"({''.join(part)})" for part in (before, secret, after) if part]
     begins = _literal_begin([*before, *secret])
     cheap = () if len(begins) > 1 else tuple(map(quoted, hints))
-    return Rule("".join(found), tuple(gates) or cheap, bool(before), bool(after))
+    at_both_ends = not groups and bool(before and after)
+    return Rule("".join(found), tuple(gates) or cheap, bool(before), bool(after), 1 + at_both_ends)
 
 
 def key_rules(word: str) -> tuple[Rule, Rule]:
     """Return the rules that find the word as a whole one: in small letters or with a capital, and in capitals.
 
-    Group 2 is the character behind it. The gates are good for a text of keys as well.
+    A match goes on to the `RS` behind the key: none in a value takes the separator that the next key begins with. The
+    gates are good for a text of keys as well.
     """
     mixed, upper = word_forms(word, rf"[^A-Za-z0-9{RS}{US}]?")
     start = f"(?:[^A-Za-z]{mixed[0]}|{mixed[0].upper()})"
     return (
-        Rule(f"({start}{mixed[1:]})([^a-z])", (f"{mixed[1:]}[^a-z]",), before=True, after=True),
-        Rule(f"([^A-Z]{upper})([^A-Za-z])", (f"{upper}[^A-Za-z]",), before=True, after=True),
+        Rule(f"({start}{mixed[1:]})({_rest_of_key('a-z')})", (f"{mixed[1:]}[^a-z]",), before=True, after=True),
+        Rule(f"([^A-Z]{upper})({_rest_of_key('A-Za-z')})", (f"{upper}[^A-Za-z]",), before=True, after=True),
     )
+
+
+def _rest_of_key(letters: str) -> str:
+    return f"(?:[^{letters}{RS}{US}][^{RS}{US}]*)?{RS}"
 
 
 def spared_keys(names: Sequence[str]) -> str:
