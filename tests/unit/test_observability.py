@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from support.ports import free_ports
 
 from theodore_otel.cli import cli
 from theodore_otel.conventions import names
+from theodore_otel.query import LogQuery
+from theodore_otel.query.local import LocalStore
 
 GOOD, BAD, OLD = "a" * 31 + "1", "b" * 31 + "2", "a" * 31 + "3"
 MINUTE = 60 * otlp.SECOND
@@ -258,16 +262,62 @@ def test_an_empty_store_says_what_to_do_and_prints_nothing_else(tmp_path, monkey
         assert click.unstyle(result.stderr).startswith("Nothing has arrived yet"), result.stderr
 
 
-def test_followed_records_appear_as_they_arrive_each_once_until_interrupted(ask, tmp_path):
+@contextmanager
+def following(folder: Path) -> Iterator[Callable[[], str]]:
+    """Follow the log in a process; yields what returns the next message."""
     command = [Path(sys.executable).parent / "theodore-otel", "observability", "logs", "--follow", "--format", "json"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        shown = [json.loads(process.stdout.readline())["message"] for _ in range(3)]
-        otlp.write(tmp_path / "home", "logs", otlp.logs(otlp.record("fourth", time=time.time_ns())))
-        shown.append(json.loads(process.stdout.readline())["message"])
-        otlp.write(tmp_path / "home", "logs", otlp.logs(otlp.record("late", time=time.time_ns() - 20 * otlp.SECOND)))
-        shown.append(json.loads(process.stdout.readline())["message"])
+        lines = process.stdout
+        yield lambda: json.loads(lines.readline())["message"]
         process.send_signal(signal.SIGINT)
         rest, errors = process.communicate(timeout=60)
-    assert shown == ["slow site", "page read\x1b[2J", "research failed", "fourth", "late"]
-    assert (rest, errors.strip(), process.returncode) == ("", "", 130)
+        assert (rest, errors.strip(), process.returncode) == ("", "", 130)
+
+
+@pytest.mark.case("follow_goes_blind")
+def test_followed_records_appear_as_they_arrive_each_once_whatever_time_they_tell(ask, tmp_path):
+    apart = [0, 3600, -90, -180, -3600, 9 * 365 * 86_400, 0, -20, 0]  # seconds from now
+    with following(tmp_path) as first, following(tmp_path) as second:
+        for shown in (first, second):
+            assert [shown() for _ in range(3)] == ["slow site", "page read\x1b[2J", "research failed"]
+        for number, seconds in enumerate(apart):
+            moment = time.time_ns() + seconds * otlp.SECOND
+            otlp.write(tmp_path / "home", "logs", otlp.logs(otlp.record(str(number), time=moment)))
+            if number % 3 == 0:
+                assert first() == second() == str(number)
+            if number % 3 == 1:
+                otlp.write(tmp_path / "home", "logs", otlp.logs(otlp.record("again", time=moment)))
+            if number % 3 == 2:
+                found = sorted([first(), first(), first()])
+                assert found == sorted([second(), second(), second()]) == [str(number - 1), str(number), "again"]
+
+
+@pytest.mark.case("follow_goes_blind")
+def test_followed_records_are_those_that_arrived_since_also_when_files_become_one(ask, tmp_path):
+    held = LocalStore(tmp_path / "home")
+    shown, mark = held.arrivals(LogQuery())
+    assert len(shown) == 3
+    for number in range(30):  # enough for the loads of others to compact
+        otlp.write(
+            tmp_path / "home", "logs", otlp.logs(otlp.record(str(number), time=time.time_ns() - number * MINUTE))
+        )
+        LocalStore(tmp_path / "home").load()
+        if number % 10 == 9:
+            arrived, mark = held.arrivals(LogQuery(), mark)
+            assert [record.message for record in arrived] == [str(n) for n in range(number - 9, number + 1)]
+    shutil.rmtree(held.store)
+    arrived, mark = held.arrivals(LogQuery(), mark)
+    assert len(arrived) == 33  # begun afresh, from what the collector has written
+    assert held.arrivals(LogQuery(), mark)[0] == []
+
+
+def test_a_record_of_a_clock_that_is_ahead_does_not_hide_that_nothing_arrives(ask, tmp_path):
+    otlp.write(tmp_path / "home", "logs", otlp.logs(otlp.record(time=time.time_ns() + 7 * otlp.HOUR)))
+    last = json.loads(ask("status", "--format", "json").stdout)["signals"]["logs"]["last"]
+    assert last < time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+
+
+@pytest.mark.parametrize("since", ["9999999d", "99999999999999d", "100000d"])
+def test_any_duration_may_be_asked_for(ask, since):
+    assert ask("logs", "--since", since).exit_code in (0, 2)

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from click.testing import CliRunner
 from support import otlp
 
-from theodore_otel.errors import InputError
+from theodore_otel.cli import cli
+from theodore_otel.errors import DownError, InputError
 from theodore_otel.query import LogQuery
-from theodore_otel.query.local import LocalStore, manifest
+from theodore_otel.query.local import LocalStore, inbox, loader, manifest
 
 
 @pytest.fixture
@@ -114,6 +116,140 @@ def test_a_line_that_is_no_otlp_is_counted_and_does_not_stop_the_rest(store, lin
     assert messages(store) == ["one", "two"]
 
 
+DEEP = "[" * 100_000 + "]" * 100_000
+GARBAGE = {
+    "an infinite number": b"Infinity",
+    "a number that is none": b"NaN",
+    "deep nesting": DEEP.encode(),
+    "a huge integer": b"[%s]" % (b"9" * 100_000),
+    "bad UTF-8": b'{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"\xff\xfe"}}]}]}]}',
+    "cut off": b'{"resourceLogs":[{"scopeLogs":[{"logRe',
+    "zeros": b"\0" * 100,
+    "beginnings without an end": b'{"resourceLogs":[' * 300_000,
+    "another signal": b'{"resourceSpans":[]}',
+    "a text in the place of records": b'{"resourceLogs":[{"scopeLogs":[{"logRecords":"x"}]}]}',
+}
+
+
+@pytest.mark.case("garbage_in_the_store")
+@pytest.mark.parametrize("line", GARBAGE.values(), ids=GARBAGE.keys())
+def test_garbage_is_skipped_counted_and_told_once(store, line, monkeypatch):
+    path = write(store, "one")
+    with path.open("ab") as file:
+        file.write(line + b"\n")
+    write(store, "two")
+    monkeypatch.setenv("THEODORE_OTEL_HOME", str(store.inbox.parent))
+    first, second = (CliRunner().invoke(cli, ["observability", "logs", "--format", "json"]) for _ in range(2))
+    assert [json.loads(line)["message"] for line in first.stdout.splitlines()] == ["one", "two"]
+    assert first.stderr == "1 lines or records from the collector could not be read and were left out\n"
+    assert (second.exit_code, second.stdout, second.stderr) == (0, first.stdout, "")
+
+
+@pytest.mark.case("garbage_in_the_store")
+@pytest.mark.parametrize("number", ["Infinity", "-Infinity", "NaN", "1e999", "9" * 400, '"1e999"', '"x"', "[]", "{}"])
+def test_an_odd_number_anywhere_in_a_record_stops_nothing(store, number):
+    odd = {**otlp.record("odd"), "severityNumber": "<n>", "observedTimeUnixNano": "<n>", "traceId": "<n>"}
+    odd["timeUnixNano"] = "<n>"
+    odd["attributes"] = [{"key": kind, "value": {kind: "<n>"}} for kind in ("intValue", "doubleValue", "stringValue")]
+    line = json.dumps(otlp.logs(odd, otlp.record("neighbour"))).replace('"<n>"', number)
+    path = write(store, "one")
+    with path.open("a") as file:
+        file.write(line + "\n")
+    assert sorted(messages(store)) == ["neighbour", "odd", "one"]
+
+
+@pytest.mark.case("garbage_in_the_store")
+def test_a_record_that_is_none_takes_no_neighbour_in_its_line(store):
+    otlp.write(store.inbox.parent, "logs", otlp.logs(otlp.record("one"), 7, None, otlp.record("two")))
+    assert store.load().unreadable == 2
+    assert messages(store) == ["one", "two"]
+
+
+@pytest.mark.case("garbage_in_the_store")
+def test_a_line_and_a_record_that_are_too_long_are_skipped(store, monkeypatch):
+    monkeypatch.setattr(inbox, "_LONGEST_LINE", 20_000)
+    monkeypatch.setattr(loader, "_LONGEST_ROW", 5_000)
+    write(store, "one", "x" * 100_000, "y" * 10_000, "two")
+    assert store.load().unreadable == 2
+    assert messages(store) == ["one", "two"]
+
+
+@pytest.mark.case("garbage_in_the_store")
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_regular_file_in_the_inbox_is_left_out_and_told_once(store, make):
+    write(store, "one")
+    odd = store.inbox / "logs-2026.jsonl"
+    make(odd)
+    told = []
+    asking = LocalStore(store.inbox.parent, on_load=told.append)
+    assert messages(asking) == messages(asking) == ["one"]
+    assert [each.skipped for each in told] == [(odd,), (odd,)]
+
+
+def _junk(path: Path) -> None:
+    path.write_bytes(b"x" * path.stat().st_size)
+
+
+def _gap(path: Path) -> None:
+    whole = bytearray(path.read_bytes())
+    whole[4 : len(whole) // 2] = bytes(len(whole) // 2 - 4)
+    path.write_bytes(whole)
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+DAMAGE = {
+    "junk": _junk,
+    "zeros in the middle": _gap,
+    "cut off": lambda path: os.truncate(path, 100),
+    "a pipe": _pipe,
+    "gone": Path.unlink,
+}
+
+
+@pytest.mark.case("junk_in_the_store")
+@pytest.mark.parametrize("spoil", DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_file_of_the_store_is_put_aside_and_told_once(store, spoil, monkeypatch):
+    monkeypatch.setenv("THEODORE_OTEL_HOME", str(store.inbox.parent))
+    write(store, *(f"lost {n} {os.urandom(300).hex()}" for n in range(50)))
+    store.load()
+    (spoilt,) = store.store.glob("logs/*/*.parquet")
+    write(store, "kept")
+    store.load()
+    spoil(spoilt)
+    first, second = (CliRunner().invoke(cli, ["observability", "logs", "--format", "json"]) for _ in range(2))
+    for answer in (first, second):
+        assert (answer.exit_code, [json.loads(line)["message"] for line in answer.stdout.splitlines()]) == (0, ["kept"])
+    kept = store.store / "damaged" / spoilt.name
+    where = f"it is kept as {kept}" if kept.exists() else "it is gone"
+    assert first.stderr == f"a damaged file of the local store was left out, 50 records with it; {where}\n"
+    assert second.stderr == ""
+    assert kept.exists() == (spoil is not Path.unlink)
+    assert CliRunner().invoke(cli, ["observability", "status"]).exit_code == 3
+
+
+@pytest.mark.case("junk_in_the_store")
+def test_a_damaged_file_does_not_stop_compaction(store):
+    for number in range(7):
+        write(store, str(number))
+        store.load()
+    _junk(next(store.store.glob("logs/*/*.parquet")))
+    write(store, "last")
+    assert len(messages(store)) == 7
+
+
+@pytest.mark.case("junk_in_the_store")
+@pytest.mark.parametrize("name", ["manifest.json", "writer.lock", "readers.lock"])
+def test_a_pipe_in_the_place_of_a_file_of_the_store_is_told(store, name):
+    store.store.mkdir(parents=True)
+    os.mkfifo(store.store / name)
+    with pytest.raises(DownError, match=f"expected a regular file.*{name}"):
+        messages(store)
+
+
 def test_odd_values_neither_stop_the_load_nor_get_lost(store):
     odd = otlp.record("nul \0 and half a pair \ud800", attributes={"big": 2**70, "list": ["a", 1, True], "": "x"})
     odd["severityNumber"] = 0
@@ -200,7 +336,16 @@ def test_others_may_ask_while_one_loads(store):
     assert [asker.communicate()[0].strip() for asker in askers] == [b"50"] * 4
 
 
-@pytest.mark.parametrize("text", ["{", '{"version": 1}', "[]"])
+STATE = {"version": 2, "increments": [], "consumed": {}, "forgotten": {}, "unreadable": 0, "keep": 1.0, "size": 1}
+INCREMENT = {"table": "logs", "day": "x", "path": "x", "rows": 1, "bytes": 1, "oldest": 1, "newest": 1}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", '{"version": 1}', "[]", DEEP, "\0"]
+    + [json.dumps({**STATE, key: odd}) for key in STATE for odd in (None, "x", [7], {"x": []}) if key != "version"]
+    + [json.dumps({**STATE, "increments": [{**INCREMENT, key: []}]}) for key in INCREMENT],
+)
 def test_a_damaged_manifest_is_said(store, text):
     store.store.mkdir(parents=True)
     (store.store / manifest.NAME).write_text(text)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 SECOND = 10**9
+_LAST = 253_402_300_799  # the end of the year 9999, in seconds
 EMPTY = (
     "Nothing has arrived yet. Start the collector with `theodore-otel stack up`, run "
     "`opentelemetry-instrument theodore research ACME`, and look again a few seconds later."
@@ -55,7 +56,7 @@ def store(config_file: Path | None) -> LocalStore:
 
     config = _config(config_file)
     bounds = {} if config is None else {"keep": config.local.keep, "size": config.local.size}
-    return LocalStore(paths.home(), on_load=_tell, **bounds)
+    return LocalStore(paths.home(), on_load=_Teller(), **bounds)
 
 
 def health_source(config_file: Path | None, prometheus: str | None) -> HealthSource:
@@ -73,9 +74,21 @@ def health_source(config_file: Path | None, prometheus: str | None) -> HealthSou
     return Prometheus(url) if url else store(config_file)
 
 
-def _tell(loaded: Loaded) -> None:
-    if loaded.unreadable:
-        note(f"{loaded.unreadable} lines from the collector could not be read and were left out")
+class _Teller:
+    """Says what a load left out; what stays as it is, once."""
+
+    def __init__(self) -> None:
+        self._told: set[Path] = set()
+
+    def __call__(self, loaded: Loaded) -> None:
+        if loaded.unreadable:
+            note(f"{loaded.unreadable} lines or records from the collector could not be read and were left out")
+        for path in sorted({*loaded.skipped} - self._told):
+            note(f"{path} is no regular file and was left out")
+        self._told.update(loaded.skipped)
+        for each in loaded.damaged:
+            where = f"it is kept as {each.kept}" if each.kept else "it is gone"
+            note(f"a damaged file of the local store was left out, {each.rows} records with it; {where}")
 
 
 def addresses(config_file: Path | None) -> Addresses:
@@ -127,7 +140,7 @@ def since(text: str | None, option: str = "--since") -> int | None:
     if text is None:
         return None
     try:
-        return time.time_ns() - int(parse_duration(text).total_seconds() * SECOND)
+        return max(time.time_ns() - int(parse_duration(text).total_seconds() * SECOND), 0)
     except (ValueError, OverflowError):
         raise InputError(f"{option}: expected a duration such as 30s, 15m, 1h or 7d, got {text!r}") from None
 
@@ -153,7 +166,8 @@ def iso(nanoseconds: int) -> str:
 
 
 def _utc(nanoseconds: int) -> datetime:
-    return datetime.fromtimestamp(nanoseconds // SECOND, UTC)
+    # What a sender tells may lie outside the calendar.
+    return datetime.fromtimestamp(min(max(nanoseconds // SECOND, 0), _LAST), UTC)
 
 
 def duration(nanoseconds: float) -> str:

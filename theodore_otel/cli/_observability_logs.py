@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 _LEVELS = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "CRITICAL"]
 _COLORS = {"DEBUG": "bright_black", "TRACE": "bright_black", "WARN": "yellow", "ERROR": "red", "CRITICAL": "red"}
 _POLL_SECONDS = 1.0
-# A record may arrive later than one that happened after it: following looks back so far and leaves out what it showed.
-_OVERLAP = 60 * common.SECOND
 # Already in columns of their own, or of no use in a line.
 _QUIET = {names.TENANT_ID, names.CORRELATION_ID, names.COMPONENT, names.CATEGORY, names.USER_ID}
 _QUIET |= {"exception.stacktrace", "color_message"}
@@ -76,7 +73,7 @@ def command(
         limit=limit or (None if export_path else 200),
     )
     source = common.store(config_file)
-    records = source.logs(query)
+    records, mark = source.arrivals(query)
     lines = _lines(records, output_format)
     if export_path:
         common.export(export_path, "".join(click.unstyle(line) + "\n" for line in lines), f"{len(records)} records")
@@ -84,35 +81,19 @@ def command(
     for line in lines:
         click.echo(line)
     if follow:
-        _follow(source, query, records, output_format)
+        _follow(source, query, mark, output_format)
     elif not records:
         filtered = replace(query, limit=None) != LogQuery(limit=None)
         note("No log record matches." if filtered else common.EMPTY)
 
 
-def _follow(source: Source, query: LogQuery, shown: list[LogRecord], output_format: str) -> None:
-    printed = Counter(map(_key, shown))
-    start = max((record.time for record in shown), default=time.time_ns()) - _OVERLAP
+def _follow(source: Source, query: LogQuery, mark: int, output_format: str) -> None:
     while True:
         time.sleep(_POLL_SECONDS)
-        records = source.logs(replace(query, since=max(start, query.since or 0), limit=None))
-        now = Counter(map(_key, records))
-        fresh = [record for record in records if _take(printed, record)]
-        for line in _lines(fresh, output_format):
+        # By arrival: what waited in a queue, or comes from a clock that is ahead, is new as well.
+        records, mark = source.arrivals(replace(query, limit=None), mark)
+        for line in _lines(records, output_format):
             click.echo(line)
-        start = max([start, *(record.time - _OVERLAP for record in records)])
-        printed = now
-
-
-def _take(printed: Counter[str], record: LogRecord) -> bool:
-    if printed[_key(record)] > 0:
-        printed[_key(record)] -= 1
-        return False
-    return True
-
-
-def _key(record: LogRecord) -> str:
-    return f"{record.time} {record.span_id} {record.message} {record.attributes}"
 
 
 def _lines(records: Iterable[LogRecord], output_format: str) -> Iterator[str]:

@@ -11,6 +11,9 @@ from typing import Protocol
 STALE = 5 * 60 * 10**9
 """What was not reported for so long is no longer known (ns)."""
 
+LAST_MOMENT = 2**63 - 2
+"""A time beyond it is no time (ns)."""
+
 Sample = tuple[int, bool]
 """When a target was asked, and whether it answered as it should."""
 
@@ -51,7 +54,8 @@ def judged(series: Mapping[str, Iterable[Sequence[Sample]]], begin: int) -> list
 
     A target is down when one of the collectors that still ask it finds it so.
     """
-    return [_judged(target, [one for one in seen if one], begin) for target, seen in sorted(series.items())]
+    known = {target: [one for one in seen if one] for target, seen in series.items()}
+    return [_judged(target, seen, begin) for target, seen in sorted(known.items()) if seen]
 
 
 def _judged(target: str, seen: list[Sequence[Sample]], begin: int) -> TargetHealth:

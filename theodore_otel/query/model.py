@@ -239,6 +239,9 @@ class Source(Protocol):
     def logs(self, query: LogQuery) -> list[LogRecord]:
         """Return the newest log records that match, oldest first."""
 
+    def arrivals(self, query: LogQuery, mark: int | None = None) -> tuple[list[LogRecord], int]:
+        """Return what `logs` does, and a mark; given a mark, what arrived since then, whatever time it tells."""
+
     def metrics(self, query: MetricQuery) -> list[MetricValue]:
         """Return what the metrics did over the time asked for, by name and labels."""
 

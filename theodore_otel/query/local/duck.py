@@ -37,3 +37,8 @@ def connect(scratch: Path) -> DuckDBPyConnection:
 def literal(text: object) -> str:
     """Return a path or text as SQL, where no parameter can stand (file names in COPY)."""
     return "'" + str(text).replace("'", "''") + "'"
+
+
+def is_error(error: BaseException) -> bool:
+    """Say whether an error is one of DuckDB's own, which need not be installed."""
+    return type(error).__module__.partition(".")[0] in ("duckdb", "_duckdb")

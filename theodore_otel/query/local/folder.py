@@ -6,11 +6,14 @@ import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from theodore_otel.errors import DownError, InputError
-from theodore_otel.query.local import loader, manifest, upkeep
+from theodore_otel.query.local import damage, loader, manifest, regular, upkeep
+from theodore_otel.query.local.damage import Damaged
+from theodore_otel.query.local.duck import is_error
 from theodore_otel.query.local.loader import Loaded
 from theodore_otel.query.local.manifest import Manifest
 
@@ -28,8 +31,9 @@ def refresh(source: Path, store: Path, keep: timedelta | None = None, size: int 
         for folder in (store, store / "tmp"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(store / "writer.lock"):
+            damaged = damage.put_aside(store)
             done = loader.load(source, store)
-            upkeep.compact(store)
+            damaged += _compacted(store)
             upkeep.retain(store, keep, size)
             with _no_readers(store) as alone:
                 if alone:
@@ -38,21 +42,45 @@ def refresh(source: Path, store: Path, keep: timedelta | None = None, size: int 
         raise InputError(f"the local store cannot be written: {error.strerror}: {error.filename}") from error
     except OSError as error:
         raise DownError(f"the local store {store} cannot be brought up to date: {error}") from error
-    return done
+    return replace(done, damaged=damaged)
+
+
+def mended(store: Path) -> tuple[Damaged, ...]:
+    """Put aside every file that DuckDB cannot read, after a question failed.
+
+    Raises:
+        DownError: when that cannot be done.
+    """
+    try:
+        with _locked(store / "writer.lock"):
+            return damage.put_aside(store, read=True)
+    except OSError as error:
+        raise DownError(f"the local store {store} cannot be mended: {error}") from error
+
+
+def _compacted(store: Path) -> tuple[Damaged, ...]:
+    try:
+        upkeep.compact(store)
+    except Exception as error:
+        damaged = damage.put_aside(store, read=True) if is_error(error) else ()
+        if not damaged:
+            raise
+        return damaged  # the next load compacts what is left
+    return ()
 
 
 @contextmanager
 def reading(store: Path) -> Iterator[Manifest]:
     """Give the store's state; none of its files is deleted meanwhile."""
     store.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (store / "readers.lock").open("a") as file:
+    with regular.made(store / "readers.lock") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         yield manifest.read(store)
 
 
 @contextmanager
 def _no_readers(store: Path) -> Iterator[bool]:
-    with (store / "readers.lock").open("a") as file:
+    with regular.made(store / "readers.lock") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -64,7 +92,7 @@ def _no_readers(store: Path) -> Iterator[bool]:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     deadline = time.monotonic() + _PATIENCE
-    with path.open("a") as file:
+    with regular.made(path) as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

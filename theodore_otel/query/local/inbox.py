@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from theodore_otel.query.local import regular
 from theodore_otel.query.local.manifest import Consumed
 from theodore_otel.query.local.otlp import SIGNALS
 
 _HEAD = 4096
+# The collector takes requests of 16 MiB; as JSON they are a few times larger.
+_LONGEST_LINE = 128 * 2**20
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,14 @@ class Inbox:
         then.
         """
         self.file.seek(offset)
-        for line in self.file:
-            if not line.endswith(b"\n") and not self.rotated:
-                return
+        while line := self.file.readline(_LONGEST_LINE):
             offset += len(line)
+            rest = line
+            while not rest.endswith(b"\n") and (rest := self.file.readline(_LONGEST_LINE)):
+                # Too long to be a request: what is yielded cannot be read, and counts as such.
+                offset += len(rest)
+            if not rest.endswith(b"\n") and not self.rotated:
+                return
             yield line, offset
 
     def _head(self, size: int) -> str:
@@ -68,11 +75,14 @@ def paths(folder: Path) -> list[tuple[Path, str]]:
 
 @contextmanager
 def opened(path: Path, signal: str) -> Iterator[Inbox | None]:
-    """Open one of the collector's files; None when it is not there (not yet, or under its rotated name by now)."""
-    file: BinaryIO | None = None
-    with suppress(FileNotFoundError):
-        file = path.open("rb")
-    if file is None:
+    """Open one of the collector's files; None when it is not there (not yet, or under its rotated name by now).
+
+    Raises:
+        NotRegularError: when it is a pipe, a device, a folder: reading it might never end.
+    """
+    try:
+        file = regular.opened(path)
+    except FileNotFoundError:
         yield None
         return
     with file:

@@ -8,16 +8,18 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from theodore_otel.query.local import inbox, manifest, tables
+from theodore_otel.query.local.damage import Damaged
 from theodore_otel.query.local.duck import connect, literal
 from theodore_otel.query.local.inbox import Inbox
 from theodore_otel.query.local.manifest import Increment, Manifest
 from theodore_otel.query.local.otlp import SIGNALS, Row
+from theodore_otel.query.local.regular import NotRegularError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -35,6 +37,11 @@ class Loaded:
 
     rows: int = 0
     unreadable: int = 0
+    """Lines, and records within lines, that are no OTLP JSON."""
+    skipped: tuple[Path, ...] = ()
+    """What has the name of one of the collector's files and is no regular file."""
+    damaged: tuple[Damaged, ...] = ()
+    """Files of the store that could no longer be read."""
 
 
 def load(source: Path, store: Path) -> Loaded:
@@ -42,26 +49,30 @@ def load(source: Path, store: Path) -> Loaded:
     state = manifest.read(store)
     done = Loaded()
     for path, signal in inbox.paths(source):
-        with inbox.opened(path, signal) as entry:
-            if entry is not None:
-                done = _load_file(entry, store, state, done)
+        try:
+            with inbox.opened(path, signal) as entry:
+                if entry is not None:
+                    done = _load_file(entry, store, state, done)
+        except NotRegularError:
+            done = replace(done, skipped=(*done.skipped, path))
     return done
 
 
 def _load_file(entry: Inbox, store: Path, state: Manifest, done: Loaded) -> Loaded:
     offset = entry.resume(state.consumed.get(entry.key))
     while offset < entry.size:
-        step = _Step(store, SIGNALS[entry.signal][0])
-        reached, unreadable = step.read(entry, offset)
+        step = _Step(store, SIGNALS[entry.signal][0], state.arrivals + 1)
+        reached = step.read(entry, offset)
         if reached == offset:
             break
         increments = step.finish()
         state.increments += increments
+        state.arrivals += bool(increments)
         state.consumed[entry.key] = entry.mark(reached)
-        state.unreadable += unreadable
+        state.unreadable += step.unreadable
         manifest.write(store, state)
         rows = sum(increment.rows for increment in increments)
-        done = Loaded(done.rows + rows, done.unreadable + unreadable)
+        done = replace(done, rows=done.rows + rows, unreadable=done.unreadable + step.unreadable)
         offset = reached
     if entry.rotated and offset >= entry.size:
         entry.path.unlink(missing_ok=True)
@@ -73,46 +84,54 @@ def _load_file(entry: Inbox, store: Path, state: Manifest, done: Loaded) -> Load
 class _Step:
     """Some lines of one file on their way into one Parquet file per day."""
 
-    def __init__(self, store: Path, table: str) -> None:
+    def __init__(self, store: Path, table: str, arrived: int) -> None:
+        self.unreadable = 0
         self._store = store
         self._table = table
+        self._arrived = arrived
         self._drafts: dict[str, Path] = {}
+        self._written = 0
 
-    def read(self, entry: Inbox, offset: int) -> tuple[int, int]:
-        """Flatten lines from `offset` on; return the offset reached and the number of unreadable lines."""
-        begin, unreadable, now = offset, 0, time.time_ns()
+    def read(self, entry: Inbox, offset: int) -> int:
+        """Flatten lines from `offset` on and return the offset reached."""
+        begin, now = offset, time.time_ns()
         with ExitStack() as files:
             outputs: dict[str, IO[bytes]] = {}
             for line, end in entry.lines(offset):
-                rows = _flatten(line, entry.signal, now)
-                unreadable += rows is None
-                for row in rows or ():
+                for row in _flatten(line, entry.signal, now):
+                    if row is None or (text := _encoded(row, self._arrived)) is None:
+                        self.unreadable += 1
+                        continue
                     day = _day(row["time"], now)
                     if day not in outputs:
                         outputs[day] = files.enter_context(self._draft(day).open("wb"))
-                    # `replace`: half a surrogate pair is legal JSON and illegal UTF-8.
-                    outputs[day].write(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+                    outputs[day].write(text)
+                    self._written += 1
                 offset = end
                 if offset - begin >= _STEP_BYTES:
                     break
-        return offset, unreadable
+        return offset
 
     def finish(self) -> list[Increment]:
         """Write the Parquet files and return their entries; they count once the manifest names them."""
         if not self._drafts:
             return []
         with connect(self._store / "tmp") as database:
-            return [
-                write_increment(database, self._store, self._table, day, _rows_of(self._table, draft))
+            made = [
+                write_increment(database, self._store, self._table, day, _rows_of(self._table, draft), self._arrived)
                 for day, draft in self._drafts.items()
             ]
+        self.unreadable += self._written - sum(increment.rows for increment in made)
+        return [increment for increment in made if increment.rows]
 
     def _draft(self, day: str) -> Path:
         self._drafts[day] = self._store / "tmp" / f"{uuid.uuid4().hex}.ndjson"
         return self._drafts[day]
 
 
-def write_increment(database: DuckDBPyConnection, store: Path, table: str, day: str, rows: str) -> Increment:
+def write_increment(
+    database: DuckDBPyConnection, store: Path, table: str, day: str, rows: str, arrived: int
+) -> Increment:
     """Write the rows of a SELECT as one Parquet file, sorted by time, under its final name."""
     name = f"{table}/{day}/{uuid.uuid4().hex}.parquet"
     draft, final = store / "tmp" / Path(name).name, store / name
@@ -122,7 +141,7 @@ def write_increment(database: DuckDBPyConnection, store: Path, table: str, day: 
         os.fsync(file.fileno())
     oldest, newest, count = _extent(database, draft)
     manifest.publish(draft, final)
-    return Increment(table, day, name, count, final.stat().st_size, oldest, newest)
+    return Increment(table, day, name, count, final.stat().st_size, oldest, newest, arrived)
 
 
 def _extent(database: DuckDBPyConnection, path: Path) -> tuple[int, int, int]:
@@ -140,24 +159,33 @@ def _rows_of(table: str, draft: Path) -> str:
     )
 
 
-def _flatten(line: bytes, signal: str, now: int) -> list[Row] | None:
+def _flatten(line: bytes, signal: str, now: int) -> Iterator[Row | None]:
+    """Yield a line's rows, and None for each part that cannot be read."""
     if not line.strip():
-        return []
-    for text in _attempts(line):
+        return
+    make = SIGNALS[signal][1]
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError):
+        yield None
+        # A collector that was killed while it wrote leaves half a line; its successor goes on right behind that.
+        whole = line.rfind(b'{"resource%s":' % signal.replace("traces", "spans").capitalize().encode(), 1)
         try:
-            return list(SIGNALS[signal][1](json.loads(text), now))
-        except (ValueError, TypeError, AttributeError, RecursionError):
-            continue
-    return None
+            request = json.loads(line[whole:]) if whole > 0 else {}
+        except (ValueError, RecursionError):
+            return
+    yield from make(request, now)
 
 
-def _attempts(line: bytes) -> Iterator[bytes]:
-    yield line
-    # A collector that was killed while it wrote leaves half a line; its successor goes on right behind that.
-    whole = line.rfind(b'{"resource', 1)
-    while whole > 0:
-        yield line[whole:]
-        whole = line.rfind(b'{"resource', 0, whole)
+def _encoded(row: Row, arrived: int) -> bytes | None:
+    """Return a row as a line of JSON; None when DuckDB would not take it."""
+    try:
+        text = json.dumps({**row, "arrived": arrived}, ensure_ascii=False, allow_nan=False)
+    except (ValueError, RecursionError):
+        return None
+    # `replace`: half a surrogate pair is legal JSON and illegal UTF-8.
+    line = text.encode("utf-8", "replace") + b"\n"
+    return line if len(line) < _LONGEST_ROW else None
 
 
 def _day(moment: int, now: int) -> str:

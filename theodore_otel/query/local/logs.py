@@ -17,9 +17,10 @@ _COLUMNS = (
 )
 
 
-def records(database: DuckDBPyConnection, logs: str, query: LogQuery) -> list[LogRecord]:
-    """Return the newest records that match, oldest first."""
+def records(database: DuckDBPyConnection, logs: str, query: LogQuery, after: int | None = None) -> list[LogRecord]:
+    """Return the newest records that match, oldest first; those that a load after the given one brought."""
     where = Conditions()
+    where.add("arrived > ?", after)
     where.add("time >= make_timestamp_ns(?)", query.since)
     where.add("time <= make_timestamp_ns(?)", query.until)
     where.add("severity >= ?", LEVELS[query.level] if query.level else None)
@@ -39,7 +40,8 @@ def records(database: DuckDBPyConnection, logs: str, query: LogQuery) -> list[Lo
         query.search,
     )
     limit = "" if query.limit is None else f"LIMIT {int(query.limit)}"
-    question = f"SELECT {_COLUMNS} FROM {logs} WHERE {where} ORDER BY time DESC {limit}"  # noqa: S608
+    order = "time" if after is None else "arrived DESC, time"
+    question = f"SELECT {_COLUMNS} FROM {logs} WHERE {where} ORDER BY {order} DESC {limit}"  # noqa: S608
     rows = database.execute(question, where.parameters).fetchall()
     return [_record(row) for row in reversed(rows)]
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import TypeVar
 
 from theodore_otel.errors import InputError
+from theodore_otel.query.local import regular
 
-_VERSION = 1
+_VERSION = 2
+_READABLE = (1, 2)  # 1: before arrivals were counted
 NAME = "manifest.json"
 
 
@@ -29,6 +32,8 @@ class Increment:
     oldest: int
     """Least time in it, nanoseconds; `newest` likewise the greatest."""
     newest: int
+    arrived: int = 0
+    """Number of the newest load that brought a row of it."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,9 @@ class Consumed:
     head_size: int
 
 
+_Entry = TypeVar("_Entry", Increment, Consumed)
+
+
 @dataclass
 class Manifest:
     """The store's state."""
@@ -52,7 +60,9 @@ class Manifest:
     forgotten: dict[str, int] = field(default_factory=dict)
     """Table -> greatest time (ns) of what retention has deleted from it."""
     unreadable: int = 0
-    """Lines that were no OTLP JSON, since the store began."""
+    """Lines and records that were no OTLP JSON, since the store began."""
+    arrivals: int = 0
+    """How many loads brought rows so far; each row has the number of its own in `arrived`."""
     keep: float = 7 * 86_400.0
     """Age in seconds at which files are forgotten; remembered, because not every question knows the configuration."""
     size: int = 2 * 2**30
@@ -67,24 +77,35 @@ def read(folder: Path) -> Manifest:
     """
     path = folder / NAME
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-        if state["version"] != _VERSION:
+        with regular.opened(path) as file:
+            state = json.loads(file.read())
+        if state["version"] not in _READABLE:
             raise InputError(
                 f"{path}: version {state['version']} of the local store, this program knows {_VERSION}; "
                 f"use the newer theodore-otel, or remove {folder} to start afresh"
             )
         return Manifest(
-            increments=[Increment(**entry) for entry in state["increments"]],
-            consumed={key: Consumed(**entry) for key, entry in state["consumed"].items()},
-            forgotten=state["forgotten"],
-            unreadable=state["unreadable"],
-            keep=state["keep"],
-            size=state["size"],
+            increments=[_typed(Increment(**entry)) for entry in state["increments"]],
+            consumed={key: _typed(Consumed(**entry)) for key, entry in state["consumed"].items()},
+            forgotten={table: int(moment) for table, moment in state["forgotten"].items()},
+            unreadable=int(state["unreadable"]),
+            arrivals=int(state.get("arrivals", 0)),
+            keep=float(state["keep"]),
+            size=int(state["size"]),
         )
     except FileNotFoundError:
         return Manifest()
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error}); remove {folder} to start afresh") from error
+
+
+def _typed(entry: _Entry) -> _Entry:
+    """Return an entry of the file whose values are of the types that it declares."""
+    for each in fields(entry):
+        value = getattr(entry, each.name)
+        if type(value).__name__ != each.type:
+            raise TypeError(f"{each.name}: expected {each.type}, got {value!r}")
+    return entry
 
 
 def write(folder: Path, manifest: Manifest) -> None:

@@ -36,8 +36,11 @@ class _Level:
 
     def minus(self, other: _Level) -> _Level:
         """Return the growth since an earlier level of the same run."""
+        if other.buckets and other.bounds != self.bounds:
+            # Cut anew meanwhile: how each bucket grew is not known.
+            return _Level(self.value - other.value, self.count - other.count)
         earlier = other.buckets or (0,) * len(self.buckets)
-        grown = tuple(a - b for a, b in zip(self.buckets, earlier, strict=True)) if self.buckets else ()
+        grown = tuple(a - b for a, b in zip(self.buckets, earlier, strict=True))
         return _Level(self.value - other.value, self.count - other.count, grown, self.bounds)
 
 
@@ -105,8 +108,9 @@ def _run(row: tuple[Any, ...], forgotten: int, query: MetricQuery) -> _Series | 
         # The first known run of a series began within the time, unless older points of it may have been deleted.
         known_from_birth = run > 0 or not forgotten or (start is not None and start > forgotten)
         growth = last.minus(_Level() if known_from_birth or first is None else first) if last else _Level()
-    labels = {"tenant": tenant or "", "service": service or ""}
-    labels |= {key: _label(value) for key, value in json.loads(attributes or "{}").items()}
+    own = {key: _label(value) for key, value in json.loads(attributes or "{}").items()}
+    # Whose it is was checked by the collector; a label of that name may be anybody's.
+    labels = {"service": service or "", **own, "tenant": tenant or ""}
     return _Series(name, kind, unit, labels, growth, last.value if last else 0.0)
 
 
@@ -122,7 +126,9 @@ def _kind(name: str, otlp_kind: str, monotonic: bool) -> str:
 def _level(level: Mapping[str, Any] | None) -> _Level | None:
     if level is None:
         return None
-    return _Level(level["v"] or 0.0, level["c"] or 0, tuple(level["b"] or ()), tuple(level["g"] or ()))
+    buckets, bounds = tuple(level["b"] or ()), tuple(level["g"] or ())
+    fit = len(buckets) == len(bounds) + 1 and None not in (*buckets, *bounds)
+    return _Level(level["v"] or 0.0, level["c"] or 0, buckets if fit else (), bounds if fit else ())
 
 
 def _label(value: Any) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from theodore_otel.conventions import names
@@ -14,35 +15,44 @@ from theodore_otel.query.model import LEVELS
 Row = dict[str, Any]
 _Json = Mapping[str, Any]
 
+_Part = Iterator[Row | None]
+"""Rows, and None for each part of a request that cannot be read."""
+
 _KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
 _STATUSES = ("unset", "ok", "error")
-_MOST = 2**63 - 1
+_MOST = 2**63 - 2  # one more is DuckDB's infinite time
+# So many numbers of this size can be added up before the sum is infinite.
+_LARGEST = 1e300
+# A value nested deeper is kept as JSON text: what reads it may recurse.
+_DEEPEST = 32
+_MOST_SEVERE = 24
+_ODD = (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError)
 
 
-def span_rows(request: _Json, now: int) -> Iterator[Row]:
+def span_rows(request: Any, now: int) -> _Part:
     """Yield one row per span; `now` stands in for a missing or impossible time."""
-    for shared, scope in _scopes(request, "resourceSpans", "scopeSpans"):
-        for span in scope.get("spans", ()):
-            yield _span(span, shared, now)
+    for span, shared in _records(request, "resourceSpans", "scopeSpans", "spans"):
+        yield _row(_span, span, shared, now)
 
 
-def log_rows(request: _Json, now: int) -> Iterator[Row]:
+def log_rows(request: Any, now: int) -> _Part:
     """Yield one row per log record."""
-    for shared, scope in _scopes(request, "resourceLogs", "scopeLogs"):
-        for record in scope.get("logRecords", ()):
-            yield _log(record, shared, now)
+    for record, shared in _records(request, "resourceLogs", "scopeLogs", "logRecords"):
+        yield _row(_log, record, shared, now)
 
 
-def metric_rows(request: _Json, now: int) -> Iterator[Row]:
+def metric_rows(request: Any, now: int) -> _Part:
     """Yield one row per data point of sums, gauges and explicit histograms."""
-    for shared, scope in _scopes(request, "resourceMetrics", "scopeMetrics"):
-        for metric in scope.get("metrics", ()):
-            for kind in ("sum", "gauge", "histogram"):
-                for point in metric.get(kind, {}).get("dataPoints", ()):
-                    yield _point(point, metric, kind, shared, now)
+    for metric, shared in _records(request, "resourceMetrics", "scopeMetrics", "metrics"):
+        if metric is None:
+            yield None
+            continue
+        for kind in ("sum", "gauge", "histogram"):
+            for point in _each(_mapping(metric.get(kind)).get("dataPoints")):
+                yield _row(partial(_point, metric, kind), point, shared, now)
 
 
-SIGNALS: dict[str, tuple[str, Callable[[_Json, int], Iterator[Row]]]] = {
+SIGNALS: dict[str, tuple[str, Callable[[Any, int], _Part]]] = {
     "traces": ("spans", span_rows),
     "logs": ("logs", log_rows),
     "metrics": ("metrics", metric_rows),
@@ -50,31 +60,55 @@ SIGNALS: dict[str, tuple[str, Callable[[_Json, int], Iterator[Row]]]] = {
 """Beginning of the collector's file name -> table and what makes its rows."""
 
 
-def _scopes(request: _Json, resources: str, scopes: str) -> Iterator[tuple[Row, _Json]]:
-    for entry in request.get(resources, ()):
-        resource = _attributes(entry.get("resource", {}).get("attributes"))
-        for scope in entry.get(scopes, ()):
-            yield {"resource": resource, "scope": scope.get("scope", {}).get("name")}, scope
+def _records(request: Any, resources: str, scopes: str, records: str) -> Iterator[tuple[_Json | None, Row]]:
+    """Yield each record with what it shares with its neighbours; None in place of a part that is no mapping."""
+    if not isinstance(request, dict) or (request and resources not in request):
+        yield None, {}
+        return
+    for entry in _each(request.get(resources)):
+        resource = _attributes(_mapping(_mapping(entry).get("resource")).get("attributes"))
+        for scope in _each(entry.get(scopes)) if entry is not None else (None,):
+            shared = {"resource": resource, "scope": _text(_mapping(_mapping(scope).get("scope")).get("name"))}
+            for record in _each(scope.get(records)) if scope is not None else (None,):
+                yield record, shared
+
+
+def _each(items: Any) -> Iterator[_Json | None]:
+    """Yield the mappings of a list, None for an item that is none and for what is no list at all."""
+    for item in items if isinstance(items, list) else () if items is None else (None,):
+        yield item if isinstance(item, dict) else None
+
+
+def _mapping(value: Any) -> _Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _row(make: Callable[[_Json, Row, int], Row], record: _Json | None, shared: Row, now: int) -> Row | None:
+    """Return a record's row; a record that cannot be read takes none of its neighbours with it."""
+    try:
+        return None if record is None else make(record, shared, now)
+    except _ODD:
+        return None
 
 
 def _span(span: _Json, shared: Row, now: int) -> Row:
     attributes = _attributes(span.get("attributes"))
     start = _time(span.get("startTimeUnixNano")) or now
     end = max(_time(span.get("endTimeUnixNano")) or start, start)
-    status = span.get("status", {})
+    status = _mapping(span.get("status"))
     model = attributes.get(names.GEN_AI_RESPONSE_MODEL) or attributes.get(names.GEN_AI_REQUEST_MODEL)
     return {
         **_record(attributes, shared),
         "time": start,
         "end_time": end,
         "duration_ns": end - start,
-        "trace_id": span.get("traceId"),
-        "span_id": span.get("spanId"),
-        "parent_span_id": span.get("parentSpanId") or None,
-        "name": span.get("name", ""),
+        "trace_id": _text(span.get("traceId")) or "",
+        "span_id": _text(span.get("spanId")) or "",
+        "parent_span_id": _text(span.get("parentSpanId")) or None,
+        "name": _text(span.get("name")) or "",
         "kind": _choice(_KINDS, span.get("kind", 0)),
         "status": _choice(_STATUSES, status.get("code", 0)),
-        "status_message": status.get("message"),
+        "status_message": _text(status.get("message")),
         "operation": _text(attributes.get(names.OPERATION_TYPE)),
         "company": _text(attributes.get(names.COMPANY_NAME)),
         "model": _text(model),
@@ -83,14 +117,14 @@ def _span(span: _Json, shared: Row, now: int) -> Row:
         "input_tokens": _integer(attributes.get(names.GEN_AI_INPUT_TOKENS)),
         "output_tokens": _integer(attributes.get(names.GEN_AI_OUTPUT_TOKENS)),
         "cost_usd": _number(attributes.get(names.AI_COST)),
-        "events": [_event(event, start) for event in span.get("events", ())],
+        "events": [_event(event, start) for event in _each(span.get("events")) if event is not None],
     }
 
 
 def _event(event: _Json, start: int) -> Row:
     return {
         "time": _time(event.get("timeUnixNano")) or start,
-        "name": event.get("name", ""),
+        "name": _text(event.get("name")) or "",
         "attributes": _attributes(event.get("attributes")),
     }
 
@@ -99,30 +133,31 @@ def _log(record: _Json, shared: Row, now: int) -> Row:
     attributes = _attributes(record.get("attributes"))
     observed = _time(record.get("observedTimeUnixNano"))
     # An unspecified severity is read as INFO, so that a record is not lost to every question by level.
-    severity = _integer(record.get("severityNumber")) or LEVELS["INFO"]
+    severity = _integer(record.get("severityNumber"), _MOST_SEVERE) or LEVELS["INFO"]
     return {
         **_record(attributes, shared),
         "time": _time(record.get("timeUnixNano")) or observed or now,
         "observed_time": observed or now,
-        "trace_id": record.get("traceId") or None,
-        "span_id": record.get("spanId") or None,
+        "trace_id": _text(record.get("traceId")) or None,
+        "span_id": _text(record.get("spanId")) or None,
         "severity": severity,
         "level": _level(severity),
         "category": _text(attributes.get(names.CATEGORY)),
-        "message": _text(_value(record.get("body", {}))) or "",
+        "message": _text(_value(record.get("body"))) or "",
     }
 
 
-def _point(point: _Json, metric: _Json, kind: str, shared: Row, now: int) -> Row:
+def _point(metric: _Json, kind: str, point: _Json, shared: Row, now: int) -> Row:
     data = metric[kind]
     attributes = _attributes(point.get("attributes"))
     owner = _owner(attributes, shared)
+    bounds, counts = _buckets(point)
     return {
         **owner,
         "time": _time(point.get("timeUnixNano")) or now,
         "start_time": _time(point.get("startTimeUnixNano")),
-        "name": metric.get("name", ""),
-        "unit": metric.get("unit", ""),
+        "name": _text(metric.get("name")) or "",
+        "unit": _text(metric.get("unit")) or "",
         "kind": kind,
         "monotonic": bool(data.get("isMonotonic")) or kind == "histogram",
         "delta": data.get("aggregationTemporality") == 1,
@@ -132,9 +167,17 @@ def _point(point: _Json, metric: _Json, kind: str, shared: Row, now: int) -> Row
         "service": owner["service"] or _text(attributes.get("service")),
         "value": _number(point.get("asInt", point.get("asDouble", point.get("sum")))),
         "count": _integer(point.get("count")),
-        "bounds": [_number(bound) for bound in point.get("explicitBounds", ())],
-        "bucket_counts": [_integer(count) for count in point.get("bucketCounts", ())],
+        "bounds": bounds,
+        "bucket_counts": counts,
     }
+
+
+def _buckets(point: _Json) -> tuple[list[float | None], list[int | None]]:
+    """Return the bounds and counts of a histogram's buckets; none where they do not fit each other."""
+    bounds = [_number(bound) for bound in point.get("explicitBounds") or ()]
+    counts = [_integer(count) for count in point.get("bucketCounts") or ()]
+    fit = len(counts) == len(bounds) + 1 and None not in bounds and None not in counts
+    return (bounds, counts) if fit else ([], [])
 
 
 def _record(attributes: Row, shared: Row) -> Row:
@@ -166,23 +209,38 @@ def _series(*identity: Any) -> str:
     return hashlib.blake2b(canonical, digest_size=12).hexdigest()
 
 
-def _attributes(pairs: Any) -> Row:
-    return {pair.get("key", ""): _value(pair.get("value", {})) for pair in pairs or ()}
+def _attributes(pairs: Any, depth: int = 0) -> Row:
+    return {_text(pair.get("key")) or "": _value(pair.get("value"), depth) for pair in _each(pairs) if pair is not None}
 
 
-def _value(value: _Json) -> Any:
-    for kind, content in value.items():
-        if kind == "intValue":
-            return int(content)
-        if kind == "doubleValue":
-            number = float(content)
-            return number if math.isfinite(number) else str(number)
+def _value(value: Any, depth: int = 0) -> Any:
+    if depth > _DEEPEST:
+        return _text(value)
+    for kind, content in _mapping(value).items():
         if kind == "arrayValue":
-            return [_value(item) for item in content.get("values", ())]
+            items = _mapping(content).get("values")
+            return [_value(item, depth + 1) for item in items] if isinstance(items, list) else []
         if kind == "kvlistValue":
-            return _attributes(content.get("values"))
-        return content
+            return _attributes(_mapping(content).get("values"), depth + 1)
+        if kind == "intValue":
+            return _whole(content)
+        if kind == "doubleValue":
+            return _real(content)
+        return content if isinstance(content, bool) else _text(content)
     return None
+
+
+def _whole(content: Any) -> Any:
+    number = _integer(content)
+    return _text(content) if number is None else number
+
+
+def _real(content: Any) -> Any:
+    try:
+        number = float(content)
+    except (TypeError, ValueError, OverflowError):
+        return _text(content)
+    return number if math.isfinite(number) else str(number)
 
 
 def _text(value: Any) -> str | None:
@@ -195,20 +253,20 @@ def _boolean(value: Any) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-def _integer(value: Any) -> int | None:
+def _integer(value: Any, most: int = _MOST) -> int | None:
     try:
         number = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
-    return number if -_MOST <= number <= _MOST else None
+    return number if -most <= number <= most else None
 
 
 def _number(value: Any) -> float | None:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
-    return number if math.isfinite(number) else None
+    return number if abs(number) <= _LARGEST else None
 
 
 def _time(value: Any) -> int | None:

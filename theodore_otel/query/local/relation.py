@@ -10,14 +10,22 @@ from theodore_otel.query.local.manifest import Manifest
 from theodore_otel.query.local.tables import empty
 
 
-def relation(store: Path, state: Manifest, table: str, since: int | None = None, until: int | None = None) -> str:
-    """Return a SELECT over a table's files, without those that lie wholly outside the time asked for."""
+def relation(
+    store: Path,
+    state: Manifest,
+    table: str,
+    since: int | None = None,
+    until: int | None = None,
+    after: int | None = None,
+) -> str:
+    """Return a SELECT over a table's files, without those wholly outside the time or not after the load asked for."""
     files = [
         literal(store / increment.path)
         for increment in state.increments
         if increment.table == table
         and (since is None or increment.newest >= since)
         and (until is None or increment.oldest <= until)
+        and (after is None or increment.arrived > after)
     ]
     if not files:
         return f"({empty(table)})"

@@ -10,6 +10,8 @@ _COMMON = {
     "attributes": "JSON",
     "resource": "JSON",
     "scope": "VARCHAR",
+    # Number of the load that brought the row: what is new is known by it, whatever time the row tells.
+    "arrived": "BIGINT",
 }
 _CONTEXT = {
     "trace_id": "VARCHAR",

@@ -32,7 +32,7 @@ def _merge(store: Path, state: Manifest, table: str, day: str, group: list[Incre
     files = ", ".join(literal(store / increment.path) for increment in group)
     with connect(store / "tmp") as database:
         rows = f"SELECT * FROM read_parquet([{files}], union_by_name=true)"  # noqa: S608
-        merged = write_increment(database, store, table, day, rows)
+        merged = write_increment(database, store, table, day, rows, max(each.arrived for each in group))
     state.increments = [increment for increment in state.increments if increment not in group] + [merged]
     manifest.write(store, state)
 
