@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,16 @@ INNOCENT: Mapping[str, Any] = {
     "gen_ai.usage.output_tokens": 412,
     "gen_ai.token.type": "input",
     "max_tokens": 4096,
+    "total_token_count": 512,
+    "candidatesTokenCount": 40,
+    "llm.token_count.prompt_details.cache_read": 10,
+    "token_limit": 4096,
+    "next_page_token": 3,
+    "session.id": "s-1",
+    "db.redis.key": "company:1",
+    "primary_key": "id",
+    "key_people": "Ann Lee",
+    "auth.type": "oidc",
     "author": "Ada Lovelace",
     "authors": ["Ada Lovelace", "Charles Babbage"],
     "keyword": "turnover",
@@ -74,13 +85,13 @@ INNOCENT: Mapping[str, Any] = {
     "markup": "<p class='x'>a &amp; b</p>",
     "url.full": "https://www.siemens.com/de/unternehmen?q=secretary&page=2",
     "ssh": "ssh://git@host/x.git",
-    "dsn": "amqp://mq:5672/",
+    "broker": "amqp://mq:5672/",
     "decorator": "@pytest.fixture",
     "sql": "SELECT id, name FROM company WHERE id = ? AND year = 2024",
     "json": '{"model": "gpt-4o-2024-08-06", "n": 1, "stop": ["\\n"]}',
     "slug": "task-runner-for-the-whole-company-and-its-many-subsidiaries",
     "disk": "disk-0123456789abcdef0123456789abcdef",
-    "bearer": "the bearer of bad news",
+    "news": "the bearer of bad news",
     "sentence": "The key to success: no token gesture, no secret sauce. Password: required.",
     "phone": "dial 112",
     "isbn": "ISBN 978-05-1120-3",
@@ -130,8 +141,8 @@ def kinds() -> list[tuple[Preset, int]]:
 
 
 def key_words() -> list[str]:
-    """Return every word that makes a key's value a secret."""
-    return [key.word.replace("(s)", "") for key in load().keys]
+    """Return a word of every kind that makes a key's value a secret."""
+    return [re.sub(r"\((\w+)\|[^)]*\)|\(s\)|\W", r"\1", key.word) for key in load().keys]
 
 
 def key_canary(word: str, number: int) -> Canary:

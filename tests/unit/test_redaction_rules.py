@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 import subprocess
 import sys
@@ -51,8 +52,11 @@ def test_a_preset_masks_its_examples_and_keeps_the_others(matcher, preset):
 @pytest.mark.parametrize(
     "key",
     ["password", "db.password", "apiKey", "api-key", "API_KEY", "x.secret", "userToken", "auth", "SESSION_ID",
-     "sessionId", "session.id", "http.request.header.cookie", "passwords"],
+     "sessionId", "http.request.header.cookie", "passwords", "mcp-session-id", "PGPASSWORD", "dbpassword", "authtoken",
+     "clientsecret", "CLIENTSECRET", "accessTokens", "api_keys", "apikeys", "private_key_id", "user_pass", "JSESSIONID",
+     "authheader", "connectionString", "SENTRY_DSN", "key_1", "KEY", "credentials", "x-amz-security-token", "otp"],
 )  # fmt: skip
+@pytest.mark.case("secret_keys")
 def test_a_value_under_a_secret_word_is_masked(matcher, key):
     for value in ("x", 5, 1.5, True, ["x"], {"a": "b"}, b"x"):
         assert matcher.value(key, value) == MASK
@@ -63,10 +67,34 @@ def test_a_value_under_a_secret_word_is_masked(matcher, key):
 @pytest.mark.parametrize(
     "key",
     ["input_tokens", "tokens", "author", "authority", "keyword", "monkey", "broken", "secretary", "gen_ai.token.type",
-     "payload.gen_ai.token.type", "aws.s3.key", "tokenizer"],
+     "payload.gen_ai.token.type", "aws.s3.key", "tokenizer", "total_token_count", "candidatesTokenCount", "TOKEN_LIMIT",
+     "llm.token_count.prompt_details.cache_read", "token_usage", "session.id", "mcp.session.id", "key_people",
+     "keyProducts", "primary_key", "primaryKey", "PARTITION_KEY", "idempotency-key", "next_page_token", "auth.type",
+     "auth_method", "secret_name", "password_reset", "cookie_consent", "db.redis.key", "sacred", "bypass",
+     "pass_rate", "turkey"],
 )  # fmt: skip
+@pytest.mark.case("innocent_keys")
 def test_a_word_within_another_is_none(matcher, key):
     assert not matcher.key(key)
+
+
+def spellings(word: str) -> list[str]:
+    """Return every key that a word of keys.yaml stands for, in every way it is written."""
+    parts = [part.replace("(s)", "").strip("()").split("|") for part in word.strip("*$").split("_")]
+    keys = ["_".join(chosen) for chosen in itertools.product(*parts)]
+    keys += [f"{key}s" for key in keys if word.endswith("(s)")]
+    ways = [[key, key.upper(), key.title(), key.title().replace("_", "")] for key in keys]
+    return [f"{before}{way}" for way in itertools.chain(*ways) for before in ("", "my.", "my-")]
+
+
+@pytest.mark.parametrize("key", load().keys, ids=lambda key: key.word)
+def test_a_word_is_found_however_it_is_written_and_so_are_its_gates(matcher, key):
+    for name in spellings(key.word):
+        assert matcher.key(name)
+        text = f"\x1f{name}\x1evalue\x1f"
+        found = [rule for rule in key.records if re.search(rule.pattern, text)]
+        assert found, name
+        assert all(any(re.search(gate, text) for gate in rule.gates) for rule in found), name
 
 
 def test_innocent_values_come_back_as_they_are(matcher):

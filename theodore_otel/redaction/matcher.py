@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from theodore_otel.redaction import key_words
 from theodore_otel.redaction.candidates import Candidates
 
 MASK = "[REDACTED]"
@@ -26,6 +27,8 @@ _LEAST_CARD = -_SMALLEST_CARD
 _DEEPEST = 32
 _MOST_KEYS = 4096
 _LONGEST_REMEMBERED = 48
+# What stands around a key and within it where patterns are tried on it.
+_NO_MARKS = dict.fromkeys((0x08, 0x1E, 0x1F), " ")
 
 
 class Hit(NamedTuple):
@@ -51,10 +54,10 @@ class _Rule(NamedTuple):
 class Matcher:
     """Applies one set of rules.
 
-    `settings` is the `redaction` section of instrument.json: `mask`, `keys` (words), `except_keys` (whole names) and
-    `values`, each with `name` and `pattern` and, where known, what `Candidates.add` takes, `groups` (groups 1 and 2 are
-    kept) and `luhn`; and `hash_key`, where to find the key when secrets are hashed. Raises re.error for what is no
-    pattern.
+    `settings` is the `redaction` section of instrument.json: `mask`, `keys` (words), `innocent_keys` (patterns for
+    words that are no secret where they stand), `except_keys` (whole names) and `values`, each with `name` and `pattern`
+    and, where known, what `Candidates.add` takes, `groups` (groups 1 and 2 are kept) and `luhn`; and `hash_key`, where
+    to find the key when secrets are hashed. Raises re.error for what is no pattern.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -63,6 +66,7 @@ class Matcher:
         self._hash_key = _hash_key(settings.get("hash_key"))
         self._except = frozenset(settings.get("except_keys", ()))
         self._keys = re.compile(key_pattern(settings.get("keys", ())))
+        self._innocent = [re.compile(pattern) for pattern in settings.get("innocent_keys", ())]
         self._rules: list[_Rule] = []
         candidates = Candidates()
         for index, value in enumerate(settings.get("values", ())):
@@ -139,10 +143,15 @@ class Matcher:
 
     def _is_secret_key(self, key: str) -> bool:
         """Say whether a key holds a secret word and is not excepted; remembered for the 4,096 latest keys."""
-        if self._keys.search(key) is None:
+        text = f"\x1f{key.translate(_NO_MARKS)}\x1e"
+        if self._keys.search(text) is None:
             return False
         parts = key.split(".")
-        return self._except.isdisjoint(".".join(parts[index:]) for index in range(len(parts)))
+        if not self._except.isdisjoint(".".join(parts[index:]) for index in range(len(parts))):
+            return False
+        for innocent in self._innocent:
+            text = innocent.sub("\\1\x08\\2", text)
+        return self._keys.search(text) is not None
 
     def _are_open(self, keys: Iterable[Any]) -> bool:
         """Say whether keys neither call for masking nor have to be masked themselves; note those that are new."""
@@ -234,18 +243,8 @@ class Matcher:
 
 
 def key_pattern(words: Iterable[str]) -> str:
-    """Return a pattern that is found in every key that holds one of the words as a whole word.
-
-    A word is written in small letters; `_` in it stands for any one separator or none, `(s)` at its end for a plural.
-    """
-    return "|".join(map(_word_pattern, words)) or NEVER
-
-
-def word_forms(word: str, separator: str = "[^A-Za-z0-9]?") -> tuple[str, str]:
-    """Return the patterns for a word in small letters, where a capital may begin its second part, and in capitals."""
-    first, *rest = word.replace("(s)", "s?").split("_")
-    mixed = "".join(f"{separator}[{part[0]}{part[0].upper()}]{part[1:]}" for part in rest)
-    return first + mixed, separator.join(part.upper() for part in (first, *rest))
+    """Return a pattern that is found in `US key RS` for every key that holds one of the words, see `key_words`."""
+    return "|".join(pattern for word in words for pattern in key_words.patterns(word)) or NEVER
 
 
 def luhn(digits: str) -> bool:
@@ -253,12 +252,6 @@ def luhn(digits: str) -> bool:
     values = [int(character) for character in digits if character.isdigit()]
     doubled = [value * 2 - 9 * (value > 4) for value in values[-2::-2]]
     return (sum(values[-1::-2]) + sum(doubled)) % 10 == 0
-
-
-def _word_pattern(word: str) -> str:
-    mixed, upper = word_forms(word)
-    start = f"(?:(?:^|[^A-Za-z]){mixed[0]}|{mixed[0].upper()})"
-    return f"{start}{mixed[1:]}(?:$|[^a-z])|(?:^|[^A-Z]){upper}(?:$|[^A-Za-z])"
 
 
 def _hash_key(reference: Mapping[str, str] | None) -> str | None:

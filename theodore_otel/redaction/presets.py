@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from theodore_otel.errors import InputError
-from theodore_otel.redaction import record
+from theodore_otel.redaction import key_words, record
 from theodore_otel.redaction.matcher import MASK
 
 _FOLDER = Path(__file__).parent
@@ -71,13 +71,16 @@ class Key:
     """One word; the value of a key that holds it is masked."""
 
     word: str
+    """As it is written in keys.yaml."""
+    gates: tuple[str, ...] = ()
+    """Cheap patterns, one of which is in every key that holds the word in small letters."""
     tenant: str | None = None
     """The only tenant to which it applies."""
 
     @property
     def records(self) -> tuple[record.Rule, record.Rule]:
         """Return it as rules for the collector's text of a record."""
-        return record.key_rules(self.word)
+        return record.key_rules(self.word, self.gates)
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class Rules:
     values: tuple[Value, ...]
     tenant_keys: tuple[Key, ...] = ()
     tenant_values: tuple[Value, ...] = ()
+    innocent_keys: tuple[str, ...] = ()
+    """Patterns for words of keys that are no secret where they stand, see `key_words.innocent`."""
     allowed: tuple[str, ...] = ()
     """The only attributes that survive; all of them when empty."""
     hash_key: Mapping[str, str] | None = None
@@ -110,6 +115,7 @@ class Rules:
         settings = {
             "mask": MASK,
             "keys": [key.word for key in self.keys],
+            "innocent_keys": list(self.innocent_keys),
             "except_keys": list(self.except_keys),
             "values": [value.settings() for value in self.values],
         }
@@ -142,7 +148,8 @@ def load(
     _check_names(disable, [preset.name for preset in presets])
     keys = _read("keys.yaml")
     return Rules(
-        keys=tuple(map(Key, _unique([*keys["words"], *_words(extra_keys, "redaction")]))),
+        keys=(*map(_key, keys["words"]), *map(Key, _unique(_words(extra_keys, "redaction")))),
+        innocent_keys=tuple(key_words.innocent(keys["innocent"])),
         except_keys=_unique([*keys["except"], *except_keys]),
         values=(
             *(value for preset in presets if preset.name not in disable for value in preset.values),
@@ -154,7 +161,7 @@ def load(
 def add_tenant(rules: Rules, tenant: str, extra_keys: Sequence[str], extra_values: Mapping[str, str]) -> Rules:
     """Return the rules with what is secret for one tenant besides. Raises InputError as `load` does."""
     section = f"tenants.list.{tenant}.redaction"
-    keys = (Key(word, tenant) for word in _words(extra_keys, section))
+    keys = (Key(word, tenant=tenant) for word in _words(extra_keys, section))
     values = (replace(value, tenant=tenant) for value in _values(extra_values, section))
     return replace(rules, tenant_keys=(*rules.tenant_keys, *keys), tenant_values=(*rules.tenant_values, *values))
 
@@ -188,6 +195,10 @@ def _preset(entry: Mapping[str, Any]) -> Preset:
         for rule in entry["rules"]
     )
     return Preset(entry["name"], entry["description"], values, tuple(entry["masked"]), tuple(entry["kept"]))
+
+
+def _key(entry: str | Mapping[str, Any]) -> Key:
+    return Key(entry) if isinstance(entry, str) else Key(entry["word"], tuple(entry["gates"]))
 
 
 def _check_names(disable: Sequence[str], known: Sequence[str]) -> None:

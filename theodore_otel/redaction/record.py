@@ -10,10 +10,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from theodore_otel.redaction.matcher import word_forms
+from theodore_otel.redaction import key_words
+from theodore_otel.redaction.key_words import RS, US
 
-RS = r"\x1e"
-US = r"\x1f"
 MARK = "\x02"
 """Stands where a secret was; in front of it when it is to be hashed."""
 END = "\x04"
@@ -61,22 +60,18 @@ def value_rule(pattern: str, groups: bool, gates: Sequence[str] = (), hints: Seq
     return Rule("".join(found), tuple(gates) or cheap, bool(before), bool(after), 1 + at_both_ends)
 
 
-def key_rules(word: str) -> tuple[Rule, Rule]:
-    """Return the rules that find the word as a whole one: in small letters or with a capital, and in capitals.
+def key_rules(word: str, gates: Sequence[str] = ()) -> tuple[Rule, Rule]:
+    """Return the rules that find a word of a key: in small letters or with capitals, and in capitals.
 
-    A match goes on to the `RS` behind the key: none in a value takes the separator that the next key begins with. The
-    gates are good for a text of keys as well.
+    Group 2 is the rest of the key with the `RS` behind it: no match in a value takes the separator that the next key
+    begins with. The gates are good for a text of keys as well.
     """
-    mixed, upper = word_forms(word, rf"[^A-Za-z0-9{RS}{US}]?")
-    start = f"(?:[^A-Za-z]{mixed[0]}|{mixed[0].upper()})"
+    mixed, upper = key_words.patterns(word)
+    small, capitals = key_words.endings(word)
     return (
-        Rule(f"({start}{mixed[1:]})({_rest_of_key('a-z')})", (f"{mixed[1:]}[^a-z]",), before=True, after=True),
-        Rule(f"([^A-Z]{upper})({_rest_of_key('A-Za-z')})", (f"{upper}[^A-Za-z]",), before=True, after=True),
+        Rule(mixed, tuple(gates) or (small,), before=True, after=True),
+        Rule(upper, tuple(dict.fromkeys(gate.upper() for gate in gates)) or (capitals,), before=True, after=True),
     )
-
-
-def _rest_of_key(letters: str) -> str:
-    return f"(?:[^{letters}{RS}{US}][^{RS}{US}]*)?{RS}"
 
 
 def spared_keys(names: Sequence[str]) -> str:
