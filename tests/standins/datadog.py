@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 from grpc_tools import protoc
 
-from standins.http import HttpStandIn, Request, WireError, expect
+from standins.http import HttpStandIn, Request, WireError, expect, no_constant
 
 _PROTO = Path(__file__).with_name("datadog.proto")
 
@@ -80,10 +80,14 @@ class Datadog(HttpStandIn):
 
     def _logs(self, request: Request) -> None:
         request.expect("Content-Type", "application/json")
-        records = json.loads(request.body)
+        records = json.loads(request.body, parse_constant=no_constant)
         for record in records:
             if not isinstance(record.get("message"), str) or not isinstance(record.get("ddtags"), str):
                 raise WireError(f"message and ddtags are strings, got {record!r}")
+            if not record["message"]:
+                raise WireError(f"message: may not be empty, got {record!r}")
+            if record["message"].startswith("{"):
+                json.loads(record["message"], parse_constant=no_constant)
         self.logs += records
 
 

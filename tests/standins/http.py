@@ -40,6 +40,11 @@ def expect(what: str, got: object, wanted: object) -> None:
         raise WireError(f"{what}: expected {wanted!r}, got {got!r}")
 
 
+def no_constant(name: str) -> object:
+    """Refuse what Python reads as a number and JSON does not know; for `json.loads(parse_constant=...)`."""
+    raise WireError(f"no JSON: {name}")
+
+
 class HttpStandIn:
     """A service on a port that stays the same when it is stopped and started again.
 

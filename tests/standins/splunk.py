@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from standins.http import HttpStandIn, Request, WireError, expect
+from standins.http import HttpStandIn, Request, WireError, expect, no_constant
 
 # Keys of the envelope and their types; `fields` holds no nested objects.
 _ENVELOPE = {
@@ -34,7 +34,7 @@ class Splunk(HttpStandIn):
 
 def _objects(text: str) -> list[dict[str, Any]]:
     """Return the JSON objects of a body; they follow each other without commas."""
-    decoder, found, position = json.JSONDecoder(), [], 0
+    decoder, found, position = json.JSONDecoder(parse_constant=no_constant), [], 0
     while text[position:].strip():
         position += len(text[position:]) - len(text[position:].lstrip())
         try:
@@ -49,8 +49,12 @@ def _check(event: dict[str, Any]) -> None:
     for key, value in event.items():
         if key not in _ENVELOPE or not isinstance(value, _ENVELOPE[key]):
             raise WireError(f"{key}: not a key of the envelope, or not of its type: {value!r}")
-    if event.get("event") in (None, ""):
+    text = event.get("event")
+    if text in (None, {}, []) or (isinstance(text, str) and not text.strip()):
         raise WireError("event: may not be empty")
-    nested = {key: value for key, value in event.get("fields", {}).items() if isinstance(value, dict)}
-    if nested:
-        raise WireError(f"fields: no nested objects, got {nested!r}")
+    if event.get("time", 0) < 0:
+        raise WireError(f"time: got {event['time']!r}")
+    for key, value in event.get("fields", {}).items():
+        each = value if isinstance(value, list) else [value]
+        if not key or not all(isinstance(item, str | int | float) for item in each):
+            raise WireError(f"fields: values and lists of values, got {key!r}: {value!r}")

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from standins.http import HttpStandIn, Request, WireError, expect
+from standins.http import HttpStandIn, Request, WireError, expect, no_constant
 
 _ID = re.compile(r"[0-9a-f]{16}")
 _TRACE_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{16}")
@@ -28,7 +28,7 @@ class Zipkin(HttpStandIn):
     def take(self, request: Request) -> tuple[int, object]:
         expect("method and path", (request.method, request.path), ("POST", "/api/v2/spans"))
         request.expect("Content-Type", "application/json")
-        spans = json.loads(request.body)
+        spans = json.loads(request.body, parse_constant=no_constant)
         for span in spans:
             _check(span)
         self.spans += spans

@@ -150,7 +150,7 @@ def test_a_dedicated_tenant_has_its_own_sampler_and_exporters_and_shared_ones_ke
     assert table == {'attributes["tenant.id"] == "acme"': ["traces/sample.acme", "traces/stats.dd.acme"],
                      'attributes["tenant.id"] == "globex"': ["traces/sample"]}  # fmt: skip
     assert config["service"]["pipelines"]["traces/lane.acme"]["exporters"] == [
-        "otlp/jaeger.acme", "forward/traces.dest.elastic.acme", "datadog/dd.acme",
+        "forward/traces.dest.jaeger.acme", "forward/traces.dest.elastic.acme", "forward/traces.dest.dd.acme",
     ]  # fmt: skip
     assert set(config["exporters"]) >= {"otlp/jaeger", "otlp/jaeger.acme", "elasticsearch/elastic.acme"}
 

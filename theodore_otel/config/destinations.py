@@ -70,6 +70,12 @@ class Prometheus(_Destination):
         description="Base URL of a Prometheus with --web.enable-otlp-receiver; when empty, it has to scrape "
         "collector.listen.metrics.",
     )
+    out_of_order_window: Duration = Field(
+        "30m",
+        validate_default=True,
+        description="What its storage.tsdb.out_of_order_time_window is. For one point that is older it refuses all "
+        "that is sent with it, so that such a point is refused here, and counted.",
+    )
     tls: Tls = Field(Tls(), description="TLS of the connection.")
     signals: list[Signal] = Field(["metrics"], min_length=1, description="Prometheus takes metrics only.")
 

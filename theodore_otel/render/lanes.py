@@ -16,7 +16,15 @@ from theodore_otel.render.exporters import dedicated_tenants, exporter_id, has_o
 
 SIGNALS: tuple[Signal, ...] = ("traces", "logs", "metrics")
 # Signals that a type of destination wants in another shape, and the processor that gives it.
-_SHAPED = {"elasticsearch": SIGNALS, "siem": ("logs",)}
+_SHAPED = {
+    "elasticsearch": SIGNALS,
+    "siem": ("logs",),
+    "splunk": SIGNALS,
+    "datadog": SIGNALS,
+    "jaeger": ("traces",),
+    "prometheus": ("metrics",),
+    "zipkin": ("traces",),
+}
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,11 @@ class Outlet:
     """Log categories that pass; None: all."""
     shaped: bool
     """Whether the destination wants the data in another shape."""
+
+    @property
+    def destination(self) -> str:
+        """Return the destination's name."""
+        return self.name.partition(".")[0]
 
     @property
     def has_pipeline(self) -> bool:

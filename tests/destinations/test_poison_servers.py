@@ -1,0 +1,105 @@
+"""The same at the real servers, which say themselves what they take."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from destinations import poisons
+from destinations.applied import ALLOWED, API_KEY, apply
+from destinations.kit import configuration
+from destinations.test_kafka import read
+from destinations.test_poison import counted
+from support.collector import Collector, running, wait_for
+
+from theodore_otel.config.merge import merge
+
+
+@pytest.fixture(scope="module")
+def configured(elasticsearch, jaeger, kafka, prometheus, tmp_path_factory) -> dict[str, Any]:
+    search = {
+        "type": "elasticsearch",
+        "endpoints": [f"http://{elasticsearch.at('http')}"],
+        "api_key": {"env": "ES_API_KEY"},
+    }
+    found = configuration(
+        otel={**search, "mapping": "otel", "signals": ["traces", "logs", "metrics"]},
+        ecs={**search, "mapping": "ecs"},
+        jaeger={"type": "jaeger", "endpoint": jaeger.at("otlp")},
+        kafka={"type": "kafka", "brokers": [kafka.at("broker")]},
+        prometheus={"type": "prometheus", "endpoint": f"http://{prometheus.at('http')}"},
+    )
+    done = apply(tmp_path_factory.mktemp("templates"), found, ALLOWED)
+    assert done.returncode == 0, done.stderr
+    return merge(found, poisons.SERVICES)
+
+
+@pytest.fixture(scope="module")
+def collector(configured, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("poison")
+    with running(folder, configured, poisons.OWNERS, {"ES_API_KEY": API_KEY}) as started:
+        yield started
+
+
+TAKES = {
+    "otel": ("traces", "logs", "metrics"),
+    "ecs": ("traces", "logs"),
+    "jaeger": ("traces",),
+    "kafka": ("traces", "logs", "metrics"),
+    "prometheus": ("metrics",),
+}
+
+
+@pytest.mark.case("poisoned_neighbours")
+def test_a_neighbour_arrives_at_every_server_and_so_does_what_might_be_refused(
+    elasticsearch, jaeger, kafka, prometheus, collector
+):
+    for signal in poisons.POISONS:
+        for name in poisons.names(signal):
+            poisons.send(collector, signal, name)
+
+    def documents(otel: bool) -> str:
+        hits = [
+            hit
+            for signal in ("traces", "logs", "metrics")
+            for hit in _all(elasticsearch, f"{signal}-theodore*")
+            if (".otel-" in hit["_index"]) is otel
+        ]
+        return json.dumps(hits)
+
+    def found() -> dict[str, str]:
+        services = jaeger.get("query", "/api/services")["data"] or []
+        traces = [jaeger.get("query", "/api/traces", service=each, limit="1500")["data"] for each in services]
+        return {
+            "otel": documents(True),
+            "ecs": documents(False),
+            "jaeger": json.dumps(traces),
+            "kafka": str([read(kafka, signal) for signal in poisons.POISONS]),
+            "prometheus": json.dumps(prometheus.query('{__name__=~".+"}')),
+        }
+
+    def wanting() -> list[str]:
+        texts = found()
+        return [
+            f"{server}: {kind} of {signal}, {name}"
+            for server, signals in TAKES.items()
+            for signal in signals
+            for name in poisons.names(signal)
+            for kind in ("first", "second", "poison")
+            if poisons.mark(kind, signal, name) not in texts[server] and not counted(server, signal, name, kind)
+        ]
+
+    try:
+        wait_for(lambda: not wanting(), 60)
+    except AssertionError:
+        pytest.fail(json.dumps(wanting(), indent=1) + _errors(collector))
+
+
+def _all(elasticsearch: Any, index: str) -> list[dict[str, Any]]:
+    return elasticsearch.search(index, {"match_all": {}})
+
+
+def _errors(collector: Collector) -> str:
+    lines = collector.log.read_text().splitlines()
+    return "\n".join(line[:600] for line in lines if '"error"' in line or '"warn"' in line)[-12000:]
