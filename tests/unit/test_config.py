@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -141,3 +143,72 @@ def test_sizes_are_read(text, count):
 @pytest.mark.parametrize("text", ["512MiB", "2GiB", "1KiB", "100B"])
 def test_sizes_are_written_as_they_were_read(text):
     assert format_size(parse_size(text)) == text
+
+
+ADDRESSES = {
+    "destinations.d.endpoint": [
+        {"type": "otlp", "protocol": "http", "endpoint": "https://{}h:4318"},
+        {"type": "otlp", "endpoint": "{}h:4317"},
+        {"type": "jaeger", "endpoint": "{}h:4317"},
+        {"type": "zipkin", "endpoint": "http://{}h:9411/api/v2/spans"},
+        {"type": "prometheus", "endpoint": "http://{}h:9090"},
+        {"type": "datadog", "api_key": {"env": "X"}, "endpoint": "https://{}h"},
+        {"type": "newrelic", "license_key": {"env": "X"}, "endpoint": "https://{}h"},
+        {"type": "splunk", "token": {"env": "X"}, "endpoint": "https://{}h:8088/services/collector"},
+        {"type": "siem", "endpoint": "{}h:6514"},
+        {"type": "s3", "bucket": "abc", "region": "r", "endpoint": "https://{}h:9000"},
+    ],
+    "destinations.d.endpoints.0": [{"type": "elasticsearch", "endpoints": ["https://{}h:9200"]}],
+    "destinations.d.brokers.0": [{"type": "kafka", "brokers": ["{}h:9092"]}],
+    "alerting.channels.d.url": [{"type": "pagerduty", "key": {"env": "X"}, "url": "https://{}h/v2"}],
+    "alerting.channels.d.api_url": [
+        {"type": "sms", "to": ["+4915112345678"], "region": "r", "api_url": "https://{}h/"},
+    ],
+    "alerting.channels.d.smtp": [
+        {"type": "email", "smtp": "{}h:25", "from": "a@example.com", "to": ["b@example.com"]},
+    ],
+    "alerting.runbooks": ["https://{}h/wiki"],
+    "health.targets.0.url": ["http://{}h/up"],
+    "query.prometheus": ["http://{}h:9090"],
+    "tenants.oidc.issuer_url": ["https://{}h/realm"],
+    "instrument.endpoint": ["http://{}h:4318"],
+    "collector.listen.http": ["{}h:4318"],
+}
+
+
+def configured(key: str, value: Any) -> dict[str, Any]:
+    """Return a configuration in which what holds an address stands where the key says."""
+    if key.startswith(("destinations", "alerting.channels")):
+        section = {"d": value}
+        return {"destinations": section} if key[0] == "d" else {"alerting": {"channels": section}}
+    if key.startswith("health"):
+        return {"health": {"targets": [{"name": "t", "url": value}]}}
+    if key.startswith("tenants"):
+        return {"tenants": {"identify_by": "oidc", "oidc": {"issuer_url": value, "audience": "a"}}}
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+@pytest.mark.case("password_in_an_address")
+@pytest.mark.parametrize(
+    "user", ["ada:kept-back@", "kept-back@", "ada:kept/back@", "ada:kept-back%20@", "ada:p@kept-back@"]
+)
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in ADDRESSES.items() for value in values])
+def test_a_password_in_an_address_is_refused_and_not_repeated(tmp_path, key, value, user):
+    def filled(text: str) -> str:
+        return json.dumps(configured(key, value)).replace("{}h", f"{text}h")
+
+    message = refused(filled(user), tmp_path)
+    assert f"{key}: expected an address without user, password or key in it" in message
+    assert "kept" not in message
+    (tmp_path / "good.yaml").write_text(filled(""))
+    load(tmp_path / "good.yaml")
+
+
+@pytest.mark.case("password_in_an_address")
+@pytest.mark.parametrize("query", ["?api_key=kept-back", "?x=1&token=kept-back", "#access_token=kept-back"])
+def test_a_key_in_an_addresss_query_is_refused_and_an_ordinary_query_is_not(tmp_path, query):
+    assert "kept-back" not in refused(f"query: {{prometheus: 'http://h:9090/{query}'}}", tmp_path)
+    (tmp_path / "good.yaml").write_text("query: {prometheus: 'http://h:9090/?local=true&id=7'}")
+    load(tmp_path / "good.yaml")

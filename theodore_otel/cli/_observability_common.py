@@ -14,6 +14,7 @@ import click
 
 from theodore_otel.cli._io import DEFAULT_FILE, note, print_json
 from theodore_otel.errors import InputError
+from theodore_otel.files import write
 
 if TYPE_CHECKING:
     from theodore_otel.query.health import HealthSource
@@ -213,12 +214,9 @@ def export(path: Path, text: str, what: str) -> None:
     Raises:
         InputError: when the file cannot be written.
     """
-    draft = path.with_name(f".{path.name}.new")
     try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
+        write(path, text)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise InputError(f"--export: {path} cannot be written: {error.strerror}") from None
     note(f"wrote {what} to {path}")
 

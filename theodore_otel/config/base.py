@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from theodore_otel.redaction.matcher import Matcher
+from theodore_otel.redaction.presets import load as redaction_rules
 
 Signal = Literal["traces", "logs", "metrics"]
 Category = Literal[
@@ -23,8 +28,37 @@ Level = Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "CRITICAL"]
 TenantId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,62}$")]
 ServiceId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,58}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-HostPort = Annotated[str, Field(pattern=r"^[^\s:/]+:\d{1,5}$|^\[[0-9a-fA-F:]+\]:\d{1,5}$", examples=["127.0.0.1:4318"])]
-Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
+
+
+def _without_secrets(address: Any) -> Any:
+    # Before the pattern is looked at: the address must not be repeated in a message, because it holds the secret.
+    if isinstance(address, str) and (_names_user(address) or _holds_secret(address)):
+        raise ValueError(
+            "expected an address without user, password or key in it (api_key, token, headers, username and password "
+            "take them, by reference; an @ in a path is written %40), got one with"
+        )
+    return address
+
+
+def _names_user(address: str) -> bool:
+    return "@" in re.split(r"[?#]", address, maxsplit=1)[0]
+
+
+def _holds_secret(address: str) -> bool:
+    query = address.partition("?")[2].replace("#", "&") or address.partition("#")[2]
+    if not query:
+        return False
+    matcher = Matcher(redaction_rules().settings())
+    return matcher.text(query) != query or any(matcher.key(name) for name, _ in parse_qsl(query))
+
+
+Address = Annotated[str, BeforeValidator(_without_secrets), Field(min_length=1)]
+HostPort = Annotated[
+    str,
+    BeforeValidator(_without_secrets),
+    Field(pattern=r"^[^\s:/]+:\d{1,5}$|^\[[0-9a-fA-F:]+\]:\d{1,5}$", examples=["127.0.0.1:4318"]),
+]
+Url = Annotated[str, BeforeValidator(_without_secrets), Field(pattern=r"^https?://[^\s/]+")]
 Rate = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from theodore_otel.config.base import Category, HostPort, Secret, Section, Signal, Tls, Url
+from theodore_otel.config.base import Address, Category, HostPort, Secret, Section, Signal, Tls, Url
 from theodore_otel.config.units import Duration, Size
 
 _ALL: list[Signal] = ["traces", "logs", "metrics"]
@@ -34,7 +34,7 @@ class Otlp(_Destination):
     """Any OTLP endpoint."""
 
     type: Literal["otlp"]
-    endpoint: str = Field(min_length=1, description="host:port for grpc, a base URL for http.")
+    endpoint: Address = Field(description="host:port for grpc, a base URL for http.")
     protocol: Literal["grpc", "http"] = Field("grpc", description="Wire protocol.")
     headers: dict[str, Secret] = Field({}, description="Headers, by reference.")
     tls: Tls = Field(Tls(), description="TLS of the connection.")

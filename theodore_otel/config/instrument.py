@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, PlainValidator, field_validator, model_validator
 
-from theodore_otel.config.base import Secret, Section
+from theodore_otel.config.base import Address, Secret, Section
 from theodore_otel.config.presets import preset_names, unknown_preset
 from theodore_otel.config.units import Duration, Size
 
@@ -224,7 +224,7 @@ class Analytics(Section):
 class Instrument(Section):
     """What `opentelemetry-instrument` does inside Theodore."""
 
-    endpoint: str | None = Field(
+    endpoint: Address | None = Field(
         None, description="OTLP/HTTP base URL that Theodore sends to; from collector.listen.http when empty."
     )
     tenant_header: str | None = Field(

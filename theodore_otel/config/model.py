@@ -135,7 +135,7 @@ class TenantService(Section):
 class Oidc(Section):
     """The provider that issues tokens (JWT signed with RS256), when tenants.identify_by is oidc."""
 
-    issuer_url: str = Field(pattern=r"^https?://", description="Issuer; its discovery document is read at start.")
+    issuer_url: Url = Field(description="Issuer; its discovery document is read at start.")
     audience: str = Field(min_length=1, description="Audience a token must name.")
     tenant_claim: str = Field(
         "sub",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from theodore_otel.errors import InputError
+from theodore_otel.files import Draft, draft
 
 
 @dataclass(frozen=True)
@@ -45,35 +43,25 @@ def write(files: Sequence[RenderedFile], folder: Path) -> list[RenderedFile]:
         InputError: when the folder cannot be written; nothing has changed then.
     """
     changed = stale(files, folder)
-    prepared: list[tuple[Path, Path]] = []
+    prepared: list[Draft] = []
     try:
         for file in changed:
-            prepared.append((_prepare(folder / file.path, file.text), folder / file.path))
-        for temporary, target in prepared:
-            temporary.replace(target)
+            target = folder / file.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Readable by the servers that run as other users.
+            prepared.append(draft(target, file.text, 0o644))
+        for each in prepared:
+            each.commit()
     except OSError as error:
         raise InputError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
     finally:
-        for temporary, _ in prepared:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        for each in prepared:
+            each.discard()
     return changed
-
-
-def _prepare(target: Path, text: str) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_dir():
-        raise IsADirectoryError(21, "Is a directory", str(target))
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    temporary = Path(name)
-    temporary.chmod(0o644)
-    return temporary
 
 
 def _current(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8") if path.is_file() else None
     except (OSError, UnicodeDecodeError):
         return None
