@@ -30,13 +30,22 @@ ServiceId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,58}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
+_REFUSED = (
+    "expected an address without user, password or key in it (api_key, token, headers, username and password take "
+    "them, by reference; an @ in a path is written %40), got one with"
+)
+
+
+# Both are asked before the pattern: the address must not be repeated in a message, because it holds the secret.
+def _without_user(address: Any) -> Any:
+    if isinstance(address, str) and _names_user(address):
+        raise ValueError(_REFUSED)
+    return address
+
+
 def _without_secrets(address: Any) -> Any:
-    # Before the pattern is looked at: the address must not be repeated in a message, because it holds the secret.
     if isinstance(address, str) and (_names_user(address) or _holds_secret(address)):
-        raise ValueError(
-            "expected an address without user, password or key in it (api_key, token, headers, username and password "
-            "take them, by reference; an @ in a path is written %40), got one with"
-        )
+        raise ValueError(_REFUSED)
     return address
 
 
@@ -58,7 +67,10 @@ HostPort = Annotated[
     BeforeValidator(_without_secrets),
     Field(pattern=r"^[^\s:/]+:\d{1,5}$|^\[[0-9a-fA-F:]+\]:\d{1,5}$", examples=["127.0.0.1:4318"]),
 ]
-Url = Annotated[str, BeforeValidator(_without_secrets), Field(pattern=r"^https?://[^\s/]+")]
+_URL = r"^https?://[^\s/]+"
+Url = Annotated[str, BeforeValidator(_without_secrets), Field(pattern=_URL)]
+Page = Annotated[str, BeforeValidator(_without_user), Field(pattern=_URL)]
+"""A URL whose query may hold whatever the page wants."""
 Rate = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from theodore_otel.config.base import Name, Secret, Section, Tls, Url
+from theodore_otel.config.base import Name, Page, Secret, Section, Tls
 from theodore_otel.config.units import Duration
 from theodore_otel.redaction.presets import not_in_re2
 
@@ -28,7 +28,7 @@ class HealthTarget(Section):
     """An address that is asked whether it is well."""
 
     name: Name = Field(description="Its name in the output; that of a destination replaces what is asked there.")
-    url: Url = Field(description="Address that is asked, with GET.")
+    url: Page = Field(description="Address that is asked, with GET.")
     status: int | None = Field(None, ge=100, le=599, description="Status of a good answer; any 2xx when empty.")
     body: Annotated[str, AfterValidator(_pattern)] | None = Field(
         None, min_length=1, description="Pattern (RE2) that a good answer's body has."
