@@ -200,7 +200,7 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(tmp_path, key, val
         return json.dumps(configured(key, value)).replace("{}h", f"{text}h")
 
     message = refused(filled(user), tmp_path)
-    assert f"{key}: expected an address without user, password or key in it" in message
+    assert f"{key}: expected an address without user and password or a key in it" in message
     assert "kept" not in message
     (tmp_path / "good.yaml").write_text(filled(""))
     load(tmp_path / "good.yaml")

@@ -31,7 +31,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
 _REFUSED = (
-    "expected an address without user, password or key in it (api_key, token, headers, username and password take "
+    "expected an address without user and password or a key in it (api_key, token, headers, username and password take "
     "them, by reference; an @ in a path is written %40), got one with"
 )
 
