@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import unquote
 
 import pytest
 from opentelemetry import baggage, context, propagate
 from opentelemetry.context import Context
+from opentelemetry.propagators.textmap import Getter
 
 from theodore_otel.instrument import context as process_context
+from theodore_otel.instrument import service
 from theodore_otel.instrument.propagators import CorrelationPropagator
 from theodore_otel.telemetry.context import (
     correlation,
@@ -181,6 +185,69 @@ def test_a_message_that_says_nothing_is_one_of_its_own(headers, propagator):
     with use(tenant="of the worker", correlation_id="of the worker"), incoming(headers):
         assert tenant() is None
         assert correlation_id() not in (None, "of the worker")
+
+
+ODD_IDS = ["", " ", "a%0d%0aX-Evil:%201", "%1b[2J", "x" * 129, "t%C3%A9nant", "%E2%80%AEa", "%00"]
+
+
+@pytest.mark.case("odd_ids_in_baggage")
+@pytest.mark.parametrize("odd", ODD_IDS)
+def test_an_odd_id_in_baggage_is_none(propagator, odd):
+    told = {key: f"{key}={odd}" for key in ("correlation.id", "tenant.id", "user.id", "theodore.component")}
+    for headers in ({"baggage": ",".join(told.values())}, {"Baggage": told["correlation.id"]}):
+        with incoming(headers):
+            made = correlation_id()
+            assert made and re.fullmatch("[0-9a-f]{32}", made)
+            assert (tenant(), user(), baggage.get_baggage("theodore.component")) == (None, None, None)
+            assert odd not in outgoing().get("baggage", "") or not odd.strip()
+
+
+@pytest.mark.case("odd_ids_in_baggage")
+@pytest.mark.parametrize("odd", ODD_IDS)
+def test_an_odd_id_that_a_parent_process_hands_over_is_none(odd, monkeypatch):
+    monkeypatch.setattr(process_context, "_root", Context())
+    found = process_context.cleaned(Context())
+    assert baggage.get_all(found) == {}
+    handed = {"BAGGAGE": f"correlation.id={odd},tenant.id={odd},user.id=ann", "CORRELATION_ID": unquote(odd)}
+    root = process_context.start(handed)
+    assert re.fullmatch("[0-9a-f]{32}", str(baggage.get_baggage("correlation.id", root)))
+    assert (baggage.get_baggage("tenant.id", root), baggage.get_baggage("user.id", root)) == (None, "ann")
+
+
+@pytest.mark.case("odd_tenant_header")
+@pytest.mark.parametrize("name", ["X-Tenant-ID", "x-tenant-id", "X-TENANT-ID"])
+@pytest.mark.parametrize("odd", ["", " ", "acme\r\nX-Evil: 1", "\x1b[2J", "x" * 129, "ten\u00e4nt"])
+def test_an_odd_tenant_header_never_gives_way_to_another_tenant(propagator, name, odd):
+    with incoming({name: odd, "X-User-ID": "ann", "baggage": "tenant.id=globex,user.id=bob"}):
+        assert (tenant(), user()) == (None, "ann")
+    with incoming({name: "acme", "baggage": "tenant.id=globex"}):
+        assert tenant() == "acme"
+    with incoming({"baggage": "tenant.id=globex"}):
+        assert tenant() == "globex"
+
+
+@pytest.mark.case("odd_tenant_header")
+def test_two_tenants_in_one_request_are_none_of_them(propagator):
+    headers = [(b"x-tenant-id", b"acme"), (b"X-Tenant-ID", b"globex"), (b"baggage", b"tenant.id=initech")]
+    for found in (
+        propagate.extract(headers, Context(), Listed()),
+        service._context_of({"headers": headers}, left_out=False),
+    ):
+        assert baggage.get_baggage("tenant.id", found) not in ("acme", "globex", "initech")
+    with incoming({"X-Tenant-ID": "acme", "x-tenant-id": "globex"}):
+        assert tenant() not in ("acme", "globex")
+    with incoming({"X-Tenant-ID": "acme", "x-tenant-id": "acme"}):
+        assert tenant() == "acme"
+
+
+class Listed(Getter):
+    """Reads headers as a list of pairs, as ASGI has them."""
+
+    def get(self, carrier, key):
+        return [value.decode() for name, value in carrier if name.decode().lower() == key.lower()] or None
+
+    def keys(self, carrier):
+        return [name.decode() for name, _ in carrier]
 
 
 def test_a_correlation_id_that_would_break_a_request_is_not_written(propagator):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from opentelemetry import baggage, context
@@ -31,6 +31,33 @@ def clean_id(value: object) -> str | None:
     return text if 0 < len(text) <= _LONGEST_ID and text.isascii() and text.isprintable() else None
 
 
+def cleaned(handed: Context) -> Context:
+    """Return a context in whose baggage every entry that is copied onto records is an id as `clean_id` has it.
+
+    What is none is left out: baggage is written by whoever sends a request.
+    """
+    for key in KEYS:
+        given = baggage.get_baggage(key, handed)
+        kept = clean_id(given)
+        if kept is None and given is not None:
+            handed = baggage.remove_baggage(key, handed)
+        elif kept is not None and kept != given:
+            handed = baggage.set_baggage(key, kept, handed)
+    return handed
+
+
+def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return headers by name in lower case; values of a name that comes twice are joined, as HTTP has it.
+
+    So two tenants in one request are no tenant, rather than the last one.
+    """
+    carrier: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower()
+        carrier[key] = f"{carrier[key]},{value}" if carrier.get(key, value) != value else value
+    return carrier
+
+
 def new_correlation_id() -> str:
     """Return a fresh correlation id."""
     return uuid.uuid4().hex
@@ -46,8 +73,9 @@ def start(environ: Mapping[str, str] = os.environ) -> Context:
 
     carrier = {header: environ[name] for name, header in _ENVIRONMENT_HEADERS.items() if environ.get(name)}
     handed = W3CBaggagePropagator().extract(carrier, TraceContextTextMapPropagator().extract(carrier, Context()))
-    given = (environ.get("CORRELATION_ID"), baggage.get_baggage(names.CORRELATION_ID, handed))
-    correlation = next((kept for each in given if (kept := clean_id(each))), None) or new_correlation_id()
+    handed = cleaned(handed)
+    given = clean_id(environ.get("CORRELATION_ID")) or baggage.get_baggage(names.CORRELATION_ID, handed)
+    correlation = given or new_correlation_id()
     _root = baggage.set_baggage(names.CORRELATION_ID, correlation, handed)
     context.attach(_root)
     return _root

@@ -49,16 +49,20 @@ class CorrelationPropagator(TextMapPropagator):
         """Read the headers of an incoming request. Without a correlation id one is made: a request never continues
         the one its server process began with.
         """
-        context = context if context is not None else Context()
+        context = process_context.cleaned(context if context is not None else Context())
         for key, header in self._headers.items():
-            if header and (value := _first(getter, carrier, header)):
+            sent, value = _sent(getter, carrier, header)
+            if value:
                 context = baggage.set_baggage(key, value, context)
-        sent = _first(getter, carrier, self._correlation) if self._correlation else None
-        if sent:
-            return baggage.set_baggage(names.CORRELATION_ID, sent, context)
-        if f"{names.CORRELATION_ID}=" in ",".join(getter.get(carrier, "baggage") or []):
-            return context
-        return baggage.set_baggage(names.CORRELATION_ID, process_context.new_correlation_id(), context)
+            elif sent:
+                # Not what baggage says instead: that is another one than the header meant.
+                context = baggage.remove_baggage(key, context)
+        _, correlation = _sent(getter, carrier, self._correlation)
+        if correlation is None:
+            handed = W3CBaggagePropagator().extract(carrier, Context(), getter)
+            correlation = process_context.clean_id(baggage.get_baggage(names.CORRELATION_ID, handed))
+        correlation = correlation or process_context.new_correlation_id()
+        return baggage.set_baggage(names.CORRELATION_ID, correlation, context)
 
     def inject(
         self, carrier: CarrierT, context: Context | None = None, setter: Setter[CarrierT] = default_setter
@@ -90,7 +94,7 @@ class GuardedPropagator(TextMapPropagator):
         A span that is current in a server before the request arrives is the server's own command.
         """
         try:
-            found = self._inner.extract(carrier, context, getter)
+            found = process_context.cleaned(self._inner.extract(carrier, context, getter))
         except Exception:  # noqa: BLE001 - a carrier nobody can read carries nothing
             found = context if context is not None else Context()
         remote = get_current_span(found).get_span_context().is_remote
@@ -155,7 +159,13 @@ def build(settings: Settings) -> GuardedPropagator:
     return GuardedPropagator(CompositePropagator([*parts, CorrelationPropagator(settings)]), settings.propagate_to)
 
 
-def _first(getter: Getter[CarrierT], carrier: CarrierT, header: str) -> str | None:
-    # ASGI carriers look names up in lower case; others match any case or the one given.
-    values = getter.get(carrier, header) or getter.get(carrier, header.lower())
-    return process_context.clean_id(values[0]) if values else None
+def _sent(getter: Getter[CarrierT], carrier: CarrierT, header: str | None) -> tuple[bool, str | None]:
+    """Return whether a header was sent, and its value; no value where it is no id or the header has several."""
+    if not header:
+        return False, None
+    # Some carriers match any case, some only the one they have, some cannot say what they have.
+    spelt = [name for name in getter.keys(carrier) if str(name).lower() == header.lower()]
+    values = [v for name in dict.fromkeys(spelt or (header, header.lower())) for v in getter.get(carrier, name) or ()]
+    if not values:
+        return False, None
+    return True, process_context.clean_id(values[0]) if len(set(values)) == 1 else None

@@ -16,7 +16,7 @@ from opentelemetry.context import Context, create_key
 
 from theodore_otel.conventions import names
 from theodore_otel.instrument import lazy
-from theodore_otel.instrument.context import clean_id
+from theodore_otel.instrument.context import clean_id, joined
 from theodore_otel.instrument.settings import Settings
 from theodore_otel.instrument.tracebacks import HIDDEN
 
@@ -101,7 +101,7 @@ def _path(scope: Ask) -> str:
 
 def _context_of(scope: Ask, *, left_out: bool) -> Context:
     """Return the context of a request: never that of its server's process, whether FastAPI looks at it or not."""
-    carrier = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope.get("headers", ())}
+    carrier = joined((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope.get("headers", ()))
     found = propagate.extract(carrier, Context())
     if not left_out:
         return found

@@ -26,7 +26,7 @@ from opentelemetry import baggage, context, propagate
 from opentelemetry.context import Context
 
 from theodore_otel.conventions import names
-from theodore_otel.instrument.context import clean_id, new_correlation_id, root
+from theodore_otel.instrument.context import clean_id, cleaned, joined, new_correlation_id, root
 
 __all__ = ["correlation", "correlation_id", "incoming", "outgoing", "tenant", "use", "user", "with_tenant"]
 
@@ -115,12 +115,12 @@ def incoming(headers: Mapping[str, Any]) -> Scope:
 
     Without a correlation id in them the message gets one of its own. Believe headers of senders you trust only.
     """
-    carrier = {str(name).lower(): _text(value) for name, value in headers.items()}
+    carrier = joined((str(name), _text(value)) for name, value in headers.items())
 
     def made() -> Context:
         found = Context()
         with suppress(Exception):  # headers nobody can read carry nothing
-            found = propagate.extract(carrier, Context())
+            found = cleaned(propagate.extract(carrier, Context()))
         if baggage.get_baggage(names.CORRELATION_ID, found) is None:
             found = baggage.set_baggage(names.CORRELATION_ID, new_correlation_id(), found)
         return found
