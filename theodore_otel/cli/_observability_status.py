@@ -102,19 +102,29 @@ def _collector(status: CollectorStatus, where: common.Addresses) -> Iterator[Che
         parts.append(f"rejected {sum(status.rejected.values()):,} for their credential or tenant")
     details = [f"rejected {number:,}: {reason}" for reason, number in sorted(status.rejected.items()) if number]
     yield Check("collector", state, "; ".join(parts), details)
-    yield _exporters(status.exporters)
+    yield _exporters(status)
 
 
-def _exporters(exporters: dict[str, Exporter]) -> Check:
-    troubles, details = [], []
-    for name, exporter in sorted(exporters.items()):
+def _exporters(status: CollectorStatus) -> Check:
+    troubles, details = _documents(status), []
+    for name, exporter in sorted(status.exporters.items()):
         trouble = _trouble(exporter)
         if trouble:
             troubles.append(f"{name} {trouble}")
         queue = "" if exporter.queue is None else f", queue {exporter.queue:,.0f} of {exporter.capacity or 0:,.0f}"
         details.append(f"{name}: sent {_counts(exporter.sent)}{queue}{', ' + trouble if trouble else ''}")
-    summary = "; ".join(troubles) if troubles else f"{len(exporters)} deliver, nothing failed"
+    summary = "; ".join(troubles) if troubles else f"{len(status.exporters)} deliver, nothing failed"
     return Check("exporters", "degraded" if troubles else "ok", summary, details)
+
+
+def _documents(status: CollectorStatus) -> list[str]:
+    troubles = []
+    if sum(status.refused_documents.values()):
+        why = ", ".join(map(common.clean, sorted(status.refused_documents)))
+        troubles.append(f"Elasticsearch refused {sum(status.refused_documents.values()):,} documents: {why}")
+    if status.unanswered_documents:
+        troubles.append(f"Elasticsearch said nothing of {status.unanswered_documents:,} documents")
+    return troubles
 
 
 def _trouble(exporter: Exporter) -> str:

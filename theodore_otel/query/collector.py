@@ -20,6 +20,8 @@ _FILTERED = {
     "filter/tenant": "credential without a tenant",
     "filter/service": "tenant not on the service's list",
 }
+_THERE_ALREADY = "version_conflict_engine_exception"
+"""How Elasticsearch refuses an audit record that is sent twice."""
 _REFUSED = {
     "http_server_request_duration_count": ("http_response_status_code", "401"),
     "rpc_server_duration_count": ("rpc_grpc_status_code", "16"),
@@ -59,6 +61,16 @@ class CollectorStatus:
     rejected: Counter[str] = field(default_factory=Counter)
     """Thrown away for what it was, by reason: no tenant, a tenant not listed, a wrong credential."""
     exporters: dict[str, Exporter] = field(default_factory=dict)
+    refused_documents: Counter[str] = field(default_factory=Counter)
+    """What Elasticsearch refused one by one, by the type of error; exporters count these as sent."""
+    open_documents: int = 0
+    """What Elasticsearch was given and has not answered for: under way, or lost where nothing is."""
+
+    @property
+    def unanswered_documents(self) -> int:
+        """Return how many documents were lost because something answered 200 in Elasticsearch's place."""
+        waiting = any(exporter.queue for name, exporter in self.exporters.items() if name.startswith("elasticsearch"))
+        return 0 if waiting else max(self.open_documents, 0)
 
 
 def ask(health: str, telemetry: str) -> CollectorStatus:
@@ -107,6 +119,12 @@ def _note(status: CollectorStatus, name: str, labels: dict[str, str], value: flo
             status.rejected[reason] += int(value)
     elif name in _REFUSED and _REFUSED[name] in labels.items():
         status.rejected["wrong credential (requests)"] += int(value)
+    elif name == "elasticsearch_docs_received":
+        status.open_documents += int(value)
+    elif name == "elasticsearch_docs_processed":
+        status.open_documents -= int(value)
+        if labels.get("error_type", _THERE_ALREADY) != _THERE_ALREADY:
+            status.refused_documents[labels["error_type"]] += int(value)
     elif match := re.fullmatch(r"exporter_(\w+)", name):
         _note_exporter(status.exporters.setdefault(labels.get("exporter", "?"), Exporter()), match[1], value)
 
