@@ -18,8 +18,8 @@ from theodore_otel.cli import main
 from theodore_otel.journal import audit_verify
 from theodore_otel.journal.audit_keys import Keys
 from theodore_otel.journal.audit_read import moment, of_text
-from theodore_otel.journal.audit_record import Record
-from theodore_otel.journal.audit_trail import Trail, encode, seal, trails
+from theodore_otel.journal.audit_record import Record, encode, seal
+from theodore_otel.journal.audit_trail import Position, Trail, trails
 from theodore_otel.journal.audit_writer import Files, Writer
 
 KEY = "the-key-of-these-tests"
@@ -108,9 +108,9 @@ def test_an_untouched_journal_is_whole(journal, capsys):
         (lambda lines: [*lines[:4], "}{\n", *lines[5:]], [(4, "gap"), (4, "unreadable")]),
         (lambda lines: [*lines[:4], "[1]\n", *lines[4:]], [(4, "unreadable")]),
         (lambda lines: [lines[0].replace('"service.name":"t"', '"service.name":"x"'), *lines[1:]], [(1, "changed")]),
-        (lambda lines: lines + lines[1:2], []),  # a copy says nothing else
-        (lambda lines: [*lines, lines[6]], []),  # a write that was interrupted and made up for
-        (lambda lines: [*lines, lines[6][:40]], []),  # its call never returned
+        (lambda lines: lines + lines[1:2], [(1, "repeated")]),
+        (lambda lines: [*lines, lines[6]], [(6, "repeated")]),
+        (lambda lines: [*lines, lines[6][:40]], [(7, "unfinished")]),  # as a killed process may leave one
     ],
 )
 def test_what_is_done_to_lines_is_found(journal, capsys, change, expected):
@@ -120,7 +120,7 @@ def test_what_is_done_to_lines_is_found(journal, capsys, change, expected):
 
 def test_a_record_that_was_cut_at_the_end_is_found(journal, capsys):
     journal.segment.write_bytes(journal.segment.read_bytes()[:-10])
-    assert findings(capsys) == [(6, "truncated")]
+    assert findings(capsys) == [(6, "truncated"), (6, "unfinished")]
 
 
 def test_a_record_signed_by_another_key_is_found(journal, capsys):
@@ -152,8 +152,9 @@ def test_a_head_that_was_set_back_is_found(journal, capsys):
 
 def test_what_the_collector_has_taken_is_missed_too(journal, capsys):
     journal.lines(lambda lines: lines[:5])
-    (journal.trail.path / "sent").write_bytes(encode({"segment": 1, "offset": 9, "sequence": 5}))
-    assert findings(capsys) == [(5, "truncated")]
+    journal.trail.note_sent(Position(1, 9, 5), Keys(KEY).current())
+    (journal.trail.path / "head").write_bytes(b"")
+    assert findings(capsys) == [(4, "changed"), (5, "truncated")]
 
 
 def test_a_journal_that_vanished_is_found(journal, capsys):
@@ -323,8 +324,9 @@ def test_status_says_what_waits(journal, capsys):
 def test_an_empty_state_folder_is_fine(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("THEODORE_OTEL_HOME", str(tmp_path / "nothing"))
     monkeypatch.delenv("THEODORE_OTEL_AUDIT_KEY", raising=False)
-    for arguments in (["verify"], ["status"], ["export"], ["report"]):
+    for arguments in (["status"], ["export"], ["report"]):
         assert run(capsys, *arguments)[0] == 0
+    assert run(capsys, "verify")[0] == 1  # nothing to verify is nothing to be sure of
     assert os.listdir(tmp_path) == []
 
 

@@ -389,3 +389,41 @@ def test_the_configuration_reaches_the_process(tmp_path):
     assert courier_module.courier(settings, senders("http://127.0.0.1:9")) is not None
     off = replace(settings, spool={"enabled": False})
     assert courier_module.courier(off, senders("http://127.0.0.1:9")) is None
+
+
+@pytest.mark.case("spool_size")
+def test_one_write_that_is_larger_than_the_spool_may_be_keeps_the_newest_and_counts_the_rest(tmp_path):
+    spool = Spool(tmp_path / "spool", size=1_000_000)
+    spool.keep(OWN, [Item("logs", b"x" * 100_000, 1, audit=True)])
+    items = [Item("logs", b"x" * 50_000, 10, time.time() + n) for n in range(100)]
+    items.insert(3, Item("logs", b"x" * 50_000, 7, audit=True))
+    kept = spool.keep(OWN, items)
+    entries = spool.entries()
+    assert 800_000 < sum(file.stat().st_size for file in spool.folder().iterdir()) <= 1_000_000
+    assert kept.counts.total() == sum(entry.count for entry in entries) - 1
+    assert kept.reason == "the spool is too small"
+    assert [entry.count for entry in entries if entry.audit] == [1, 7]
+    assert max(entry.made for entry in entries) >= items[-2].made  # the newest file begins with one of the last
+    again = spool.keep(OWN, [Item("traces", b"x" * 300_000, 5, time.time() + 200)])
+    assert again.counts == Counter(traces=5)
+    assert 0 < again.evicted["logs"] < kept.counts.total()
+    assert sum(file.stat().st_size for file in spool.folder().iterdir()) <= 1_000_000
+
+
+@pytest.mark.case("spool_size")
+def test_processes_that_write_at_once_stay_within_the_size_together(tmp_path):
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom theodore_otel.journal.spool import Item, Spool\n"
+        "spool = Spool(Path(sys.argv[1]), size=1_000_000)\n"
+        "for n in range(20): spool.keep('0' * 16, [Item('logs', b'x' * 90_000, 1) for _ in range(20)])"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", code, tmp_path / "spool"]) for _ in range(4)]
+    assert [each.wait(60) for each in running] == [0] * 4
+    assert sum(file.stat().st_size for file in (tmp_path / "spool").iterdir()) <= 1_000_000
+
+
+def test_what_is_no_file_is_no_part_of_the_spool(spool):
+    spool.keep(OWN, [Item("logs", b"a", 1)])
+    (entry,) = spool.entries()
+    os.mkfifo(entry.path.with_name(entry.path.name.replace("-logs-1", "-logs-2")))
+    assert spool.entries() == [entry]

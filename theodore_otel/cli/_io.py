@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +11,9 @@ from typing import Any, TypeVar
 import click
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+# Control characters, marks of direction, and halves of characters, which no terminal can be sent.
+_STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 DEFAULT_FILE = Path("theodore-otel.yaml")
 
@@ -48,8 +52,14 @@ def note(message: str) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print a result as JSON, with stable key order as given."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    """Print a result as JSON, with stable key order as given; what could steer a terminal is escaped."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    click.echo(harmless(text))
+
+
+def harmless(text: str) -> str:
+    """Return a text with what could steer a terminal written as JSON escapes; line feeds stay."""
+    return _STEERING.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

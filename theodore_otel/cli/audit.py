@@ -13,17 +13,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from theodore_otel.cli._io import DEFAULT_FILE, format_option, note, print_json, print_table
-from theodore_otel.errors import DownError, InputError
+from theodore_otel.cli._io import DEFAULT_FILE, format_option, harmless, note, print_json, print_table
+from theodore_otel.cli._observability_common import clean
+from theodore_otel.errors import CheckFailedError, DownError, InputError
+from theodore_otel.journal.audit_keys import Key, Keyring
+from theodore_otel.journal.audit_trail import KEPT, OPEN, Trail, UnfitError, identity, trails
 
 if TYPE_CHECKING:
     from theodore_otel.config.model import Config
     from theodore_otel.instrument.settings import Settings
     from theodore_otel.journal.audit_record import Record
-    from theodore_otel.journal.audit_verify import Keyring, Verdict
+    from theodore_otel.journal.audit_verify import Verdict
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _FLUSH_SECONDS = 600.0
+_LONGEST_SHOWN = 400
 
 _path = click.argument("path", required=False)
 _partial = click.option(
@@ -86,7 +90,7 @@ def verify(
         print_json({"records": verdict.records, "writers": len(verdict.writers), "findings": _found(verdict)})
     elif verdict.findings:
         rows = [(each.writer, each.sequence, each.kind, each.detail) for each in sorted(verdict.findings)]
-        print_table(("writer", "sequence", "kind", "detail"), rows)
+        print_table(("writer", "sequence", "kind", "detail"), _cells(rows))
     else:
         click.echo(f"{verdict.records} records of {len(verdict.writers)} writers: nothing is missing or changed")
     ctx.exit(int(bool(verdict.findings)))
@@ -107,7 +111,8 @@ def export(path: str | None, start: str | None, end: str | None, config_file: Pa
         return
     writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows(records))
+    harmlessly = ({name: harmless(str(value)) for name, value in row.items()} for row in rows(records))
+    writer.writerows(harmlessly)
 
 
 @command.command()
@@ -138,53 +143,89 @@ def report(
 
 
 @command.command()
+@_keys
 @_config
-def flush(config_file: Path | None) -> None:
-    """Deliver what processes that are gone left behind, under this environment's credential."""
+def flush(key_files: Sequence[Path], config_file: Path | None) -> None:
+    """Deliver what processes that are gone left behind, under this environment's credential.
+
+    Exit code 3: the collector is down. 1: some records cannot be delivered, for a reason of their own.
+    """
     from theodore_otel.instrument.sender import sender_of
     from theodore_otel.instrument.texts import clean_url
     from theodore_otel.journal.audit_delivery import deliver_left
-    from theodore_otel.journal.audit_trail import OPEN, identity, trails
 
     settings = _settings(config_file)
     headers = settings.headers.get("logs", {})
     folder, credential = _folder(settings), identity(headers)
     sender = sender_of(settings, "logs")
-    outcome = deliver_left(folder, credential, sender, time.monotonic() + _FLUSH_SECONDS)
+    keys = _known_keys(settings, folder, key_files)
+    outcome = deliver_left(folder, credential, sender, time.monotonic() + _FLUSH_SECONDS, keys, again=True)
     click.echo(f"{outcome.delivered} audit records delivered")
-    others = [trail for trail in trails(folder, states=(OPEN,)) if trail.credential != credential]
-    if others:
-        note(f"{len(others)} journals wait for another credential")
-    if outcome.waiting:
+    left = trails(folder, states=(OPEN,))
+    if others := sum(trail.credential != credential for trail in left):
+        note(f"{others} journals wait for another credential")
+    for trouble in outcome.troubles:
+        note(f"not delivered: {_shown(trouble)}")
+    if outcome.stopped:
         where = clean_url(sender.url)
         raise DownError(f"{outcome.waiting} audit records are not delivered to {where}: {outcome.reason}")
+    refused = sum(len(trail.sent(Keyring(keys)).refused) for trail in left if trail.credential == credential)
+    if outcome.waiting or refused:
+        parts = [f"{outcome.waiting} cannot be delivered"] * bool(outcome.waiting)
+        parts += [f"{refused} are refused ({outcome.reason or 'they are not what was written'})"] * bool(refused)
+        raise CheckFailedError(f"of the audit records {', '.join(parts)}; `theodore-otel audit verify` says more")
 
 
 @command.command()
+@_keys
 @_config
 @format_option("table", "json")
-def status(config_file: Path | None, output_format: str) -> None:
-    """Say what is in the journal, and what of it waits to be delivered."""
-    from theodore_otel.journal.audit_delivery import batches
-    from theodore_otel.journal.audit_trail import KEPT, OPEN, identity, trails
+@click.pass_context
+def status(ctx: click.Context, key_files: Sequence[Path], config_file: Path | None, output_format: str) -> None:
+    """Say what is in the journal, what of it waits to be delivered, and what is lost.
 
+    Exit code 1: records are lost or refused.
+    """
     settings = _settings(config_file)
     folder = _folder(settings)
     own = identity(settings.headers.get("logs", {}))
-    rows = []
-    for trail in trails(folder, states=(OPEN,)):
-        waiting = sum(len(records) for records, _ in batches(trail, trail.sent()))
-        state = "written" if trail.lives() else "left behind"
-        rows.append((trail.writer, state, trail.credential == own, waiting))
-    kept = len(trails(folder, states=(KEPT,)))
-    columns = ("writer", "state", "own_credential", "waiting")
+    keyring = Keyring(_known_keys(settings, folder, key_files))
+    rows = [_state(trail, own, keyring) for trail in trails(folder, states=(OPEN,)) if trail.segments()]
+    kept = trails(folder, states=(KEPT,))
+    lost = sum(trail.unwritten() for trail in kept) + sum(row["lost"] for row in rows if row["state"] == "left behind")
+    refused = sum(row["refused"] for row in rows)
     if output_format == "json":
-        journals = [dict(zip(columns, row, strict=True)) for row in rows]
-        print_json({"folder": str(folder), "delivered_journals": kept, "journals": journals})
-        return
-    click.echo(f"{folder}: {kept} journals delivered, {len(rows)} open, {sum(row[3] for row in rows)} records wait")
-    if rows:
-        print_table(columns, [(writer, state, "yes" if own else "no", left) for writer, state, own, left in rows])
+        print_json({"folder": str(folder), "delivered_journals": len(kept), "lost": lost, "journals": rows})
+    else:
+        waiting = sum(row["waiting"] for row in rows)
+        click.echo(f"{folder}: {len(kept)} journals delivered, {len(rows)} open, {waiting} records wait")
+        if refused or lost:
+            click.echo(f"{refused} records are refused, {lost} are lost: neither written to disk nor delivered")
+        if rows:
+            print_table(tuple(rows[0]), _cells([_yes_or_no(value) for value in row.values()] for row in rows))
+    ctx.exit(int(bool(lost or refused)))
+
+
+def _state(trail: Trail, own: str, keys: Keyring) -> dict[str, Any]:
+    from theodore_otel.journal.audit_delivery import batches
+
+    sent = trail.sent(keys)
+    state = "written" if trail.lives() else "left behind"
+    try:
+        waiting = sum(len(batch.records) + len(batch.unfit) for batch in batches(trail, sent, keys))
+        trail.check(keys)
+    except UnfitError as error:
+        state = str(error)
+    except OSError as error:
+        waiting, state = trail.waiting(), f"cannot be read: {error.strerror}".lower()
+    return {
+        "writer": trail.writer,
+        "state": state,
+        "own_credential": trail.credential == own,
+        "waiting": waiting,
+        "refused": len(sent.refused),
+        "lost": trail.unwritten(),
+    }
 
 
 def _configuration(config_file: Path | None) -> Config | None:
@@ -221,11 +262,10 @@ def _folder(settings: Settings) -> Path:
     return directory(settings.audit.get("dir"))
 
 
-def _keyring(settings: Settings, folder: Path, key_files: Sequence[Path]) -> Keyring:
+def _known_keys(settings: Settings, folder: Path, key_files: Sequence[Path]) -> list[Key]:
     from theodore_otel.journal import audit_keys
-    from theodore_otel.journal.audit_verify import Keyring
 
-    keys = []
+    keys: list[Key] = []
     try:
         keys += audit_keys.load(folder, settings.audit.get("key"), make=False).all()
     except audit_keys.UnusableKeyError as error:
@@ -233,19 +273,20 @@ def _keyring(settings: Settings, folder: Path, key_files: Sequence[Path]) -> Key
     except OSError as error:
         if not key_files:
             note(f"no audit key: {error.filename}: {error.strerror}")
-    for file in [*key_files, *([folder / audit_keys.FILE] if (folder / audit_keys.FILE).exists() else [])]:
+    keys += audit_keys.known(folder, None, {})
+    for file in key_files:
         try:
             keys += audit_keys.Keys(file).all()
         except (OSError, audit_keys.UnusableKeyError) as error:
             raise InputError(f"--key-file {file}: {getattr(error, 'strerror', None) or error}") from None
-    return Keyring(keys)
+    return list(dict.fromkeys(keys))
 
 
 def _verdict(path: str | None, partial: bool, key_files: Sequence[Path], settings: Settings) -> Verdict:
     from theodore_otel.journal import audit_verify
 
     folder = Path(path) if path and path != "-" and Path(path).is_dir() else _folder(settings)
-    keys = _keyring(settings, folder, key_files)
+    keys = Keyring(_known_keys(settings, folder, key_files))
     if path is None or Path(path).is_dir():
         return audit_verify.journal(folder, keys)
     return audit_verify.delivered(_given(path), keys, partial=partial)
@@ -290,6 +331,23 @@ def _found(verdict: Verdict) -> list[dict[str, Any]]:
     return [vars(each) for each in sorted(verdict.findings)]
 
 
+def _cells(rows: Iterable[Iterable[Any]]) -> list[list[Any]]:
+    return [[_shown(value) for value in row] for row in rows]
+
+
+def _shown(value: Any) -> Any:
+    """Return a value out of a file as it may be shown: it may have been written to steer a terminal."""
+    return (
+        clean(value if len(value) <= _LONGEST_SHOWN else value[:_LONGEST_SHOWN] + " ...")
+        if isinstance(value, str)
+        else value
+    )
+
+
+def _yes_or_no(value: Any) -> Any:
+    return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
+
+
 def _retention(config: Config | None) -> dict[str, Any] | None:
     """Return how long audit records are kept, by the configuration: in general, for tenants, in the journal."""
     if config is None:
@@ -305,17 +363,19 @@ def _retention(config: Config | None) -> dict[str, Any] | None:
 
 
 def _print_report(summary: dict[str, Any]) -> None:
-    click.echo(f"{summary['records']} records by {summary['actors']} actors, {summary['from']} to {summary['to']}")
+    first, last = _shown(summary["from"]), _shown(summary["to"])
+    click.echo(f"{summary['records']} records by {summary['actors']} actors, {first} to {last}")
     rows = [
         (each["actor"], each["action"], each["resource"], outcome, count)
         for each in summary["activity"]
         for outcome, count in each["outcomes"].items()
     ]
     if rows:
-        print_table(("actor", "action", "resource", "outcome", "times"), rows)
-    click.echo("outcomes: " + (", ".join(f"{name} {count}" for name, count in summary["outcomes"].items()) or "none"))
+        print_table(("actor", "action", "resource", "outcome", "times"), _cells(rows))
+    outcomes = (f"{_shown(name)} {count}" for name, count in summary["outcomes"].items())
+    click.echo("outcomes: " + (", ".join(outcomes) or "none"))
     for each in summary["findings"]:
-        click.echo(f"{each['kind']}: {each['writer']} {each['sequence']}: {each['detail']}")
+        click.echo(f"{each['kind']}: {_shown(each['writer'])} {each['sequence']}: {_shown(each['detail'])}")
     if not summary["findings"]:
         click.echo("nothing is missing or changed")
     kept = summary["retention"]

@@ -152,7 +152,9 @@ def summary(pipelines: Sequence[Pipeline | LazyDelivery], courier: Courier | Non
     for pipeline in pipelines:
         count, reason = pipeline.lost()
         if count or kept[pipeline.signal]:
-            (kept if pipeline.signal == "audit" else lost)[pipeline.signal] += count
+            gone = count if isinstance(pipeline, Pipeline) else pipeline.in_memory()
+            kept[pipeline.signal] += count - gone
+            lost[pipeline.signal] += gone
             reasons.append(reason)
             targets.append(_base(pipeline.sender.url))
     parts = []

@@ -1,7 +1,8 @@
 """Delivers journals through the collector's audit pipeline: this process's own, and what earlier ones left behind.
 
 What the collector has taken is remembered for each writer. Between its answer and that note a process may be killed;
-the records are then sent once more, with the same audit.id.
+the records are then sent once more, with the same audit.id. Records that the collector will never take, and lines that
+are not what was written, are passed by: they stay where they are, counted, and hold nothing else up.
 """
 
 from __future__ import annotations
@@ -9,20 +10,23 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 from theodore_otel.instrument.sender import Answer, Sender
 from theodore_otel.journal import audit_register, places
+from theodore_otel.journal.audit_keys import Key, Keyring
 from theodore_otel.journal.audit_record import Record, record
-from theodore_otel.journal.audit_trail import HEAD, KEPT, OPEN, Position, Trail, keep, parse, trails
+from theodore_otel.journal.audit_trail import HEAD, KEPT, OPEN, Position, Trail, UnfitError, keep, parse, trails
 from theodore_otel.journal.audit_writer import Writer
 
 _BATCH: Final = 512
 _BATCH_BYTES: Final = 1_000_000
+_MOST_REFUSED: Final = 1000
 _REQUEST_SECONDS: Final = 10.0
 _DELAY: Final = 1.0
 _HURRY: Final = 0.1
@@ -36,76 +40,259 @@ class Outcome:
 
     delivered: int = 0
     waiting: int = 0
-    """Records that are in the journal and could not be delivered."""
+    """Records that are in the journal and could not be delivered yet."""
+    refused: int = 0
+    """Records that the collector will never take, or that are not what was written; they stay in the journal."""
     reason: str = ""
+    troubles: list[str] = field(default_factory=list)
+    """Journals that could not be delivered for a reason of their own, and the reasons."""
+    stopped: bool = False
+    """Whether nothing more can be delivered for now."""
+
+    def trouble(self, trail: Trail, error: Exception) -> None:
+        """Note why one journal could not be delivered."""
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        self.troubles.append(f"{trail.waiting()} of writer {trail.writer[:32]}: {reason.lower()}")
 
 
-def deliver(trail: Trail, sender: Sender, deadline: float, outcome: Outcome) -> bool:
+@dataclass
+class Batch:
+    """Some records that follow each other in a trail, each with the place behind it."""
+
+    records: list[tuple[Record, Position]]
+    unfit: list[int]
+    """The numbers of records between them that are not what was written."""
+    behind: Position
+
+
+class _StoppedError(Exception):
+    """The collector takes nothing for now."""
+
+
+class _Shipment:
+    """Sends the records of one trail and notes how far it came."""
+
+    def __init__(self, process: Mapping[str, Any], sender: Sender, deadline: float, outcome: Outcome) -> None:
+        self._process = process
+        self._sender = sender
+        self._deadline = deadline
+        self._outcome = outcome
+
+    def send(self, records: Sequence[Record], passed: Callable[[Sequence[Record], bool], None]) -> None:
+        """Send records; those that are refused for good are looked for by halves, so that they hold up no others.
+
+        `passed` is told of records that were taken, and of each that never will be. Raises _StoppedError.
+        """
+        answer = self._try(records)
+        if answer.delivered:
+            self._outcome.delivered += len(records)
+            self._count_rejected(answer)
+            passed(records, False)
+        elif answer.permanent and len(records) > 1:
+            half = len(records) // 2
+            self.send(records[:half], passed)
+            self.send(records[half:], passed)
+        elif answer.permanent and self._try(()).delivered:  # the collector is there, and this record is what it refuses
+            self._outcome.refused += 1
+            self._outcome.reason = answer.reason
+            passed(records, True)
+        else:
+            self._outcome.reason = answer.reason
+            raise _StoppedError
+
+    def _try(self, records: Sequence[Record]) -> Answer:
+        from theodore_otel.journal.audit_otlp import request
+
+        left = min(_REQUEST_SECONDS, self._deadline - time.monotonic())
+        if left <= 0:
+            return Answer(False, "no answer in time")
+        return self._sender.send(request(self._process, records), left)
+
+    def _count_rejected(self, answer: Answer) -> None:
+        if answer.body:
+            from theodore_otel.instrument.encode import rejected
+
+            count, reason = rejected("logs", answer.body)
+            if count:
+                self._outcome.delivered -= count
+                self._outcome.refused += count
+                self._outcome.reason = f"refused by the collector: {reason}"
+
+
+def deliver(
+    trail: Trail, sender: Sender, deadline: float, outcome: Outcome, keys: Sequence[Key], taken: set[str] | None = None
+) -> bool:
     """Send what a trail holds and the collector has not taken, until `deadline` (monotonic seconds).
 
-    Returns whether nothing is left. Raises OSError where the trail cannot be read.
+    `keys`: the first one signs what is noted. `taken`: ids of records that were delivered already; those are added
+    whose delivery cannot be noted on a full disk. Returns whether nothing is left, not even what was refused. Raises
+    OSError where the trail cannot be read or noted in.
     """
-    from theodore_otel.journal.audit_otlp import request
+    keyring = Keyring(keys)
+    shipment = _Shipment(trail.resource(), sender, deadline, outcome)
+    at = trail.sent(keyring)
+    taken = set() if taken is None else taken
+    unnoted = False
 
-    process = trail.resource()
-    for records, position in batches(trail, trail.sent()):
-        left = min(_REQUEST_SECONDS, deadline - time.monotonic())
-        answer = sender.send(request(process, records), left) if left > 0 else Answer(False, "no answer in time")
-        if not answer.delivered:
-            outcome.waiting += max(len(records), trail.waiting())
-            outcome.reason = answer.reason
+    def passed(records: Sequence[Record], refused: bool) -> None:
+        nonlocal at, unnoted
+        more = (records[0].sequence,) if refused else ()
+        at = replace(behind[records[-1].sequence], refused=(*at.refused, *more))
+        try:
+            trail.note_sent(at, keys[0])
+            unnoted = False
+        except OSError:
+            unnoted = True
+            taken.update(each.id for each in records)
+
+    for batch in batches(trail, at, keyring):
+        unfit = [number for number in batch.unfit if number not in at.refused]
+        if len(at.refused) + len(unfit) >= _MOST_REFUSED:
+            outcome.reason = f"more than {_MOST_REFUSED} records are refused"
+            outcome.waiting += trail.waiting()
             return False
-        outcome.delivered += len(records)
-        outcome.reason = _rejected(answer) or outcome.reason
-        trail.note_sent(position)
-    return True
+        outcome.refused += len(unfit)
+        at = replace(at, refused=(*at.refused, *unfit))
+        behind = {each.sequence: place for each, place in batch.records}
+        fresh = [each for each, _ in batch.records if each.id not in taken]
+        try:
+            if fresh:
+                shipment.send(fresh, passed)
+        except _StoppedError:
+            outcome.stopped = True
+            outcome.waiting += max(1, trail.waiting() - len(at.refused))
+            return False
+        at = replace(batch.behind, refused=at.refused)
+        unnoted = unnoted or not fresh or bool(unfit)
+    if unnoted:
+        trail.note_sent(at, keys[0])
+    return not at.refused
 
 
-def batches(trail: Trail, start: Position) -> Iterator[tuple[list[Record], Position]]:
-    """Give the records from a position on, some at a time, with the position behind them."""
-    records: list[Record] = []
-    size, position = 0, start
-    for line, behind in trail.lines(start):
-        fields = parse(line)
-        size += len(line)
-        # A line that is no record, such as a segment's first, is not sent; `audit verify` tells of a damaged one.
+def deliver_refused(trail: Trail, sender: Sender, deadline: float, outcome: Outcome, keys: Sequence[Key]) -> bool:
+    """Send once more what was refused. Returns whether nothing is left. Raises OSError."""
+    keyring = Keyring(keys)
+    counted = Outcome()
+    shipment = _Shipment(trail.resource(), sender, deadline, counted)
+    at = trail.sent(keyring)
+    wanted = set(at.refused)
+
+    def passed(records: Sequence[Record], refused: bool) -> None:
+        if not refused:
+            wanted.difference_update(each.sequence for each in records)
+
+    try:
+        for batch in batches(trail, Position(), keyring) if wanted else ():
+            again = [each for each, _ in batch.records if each.sequence in wanted]
+            if again:
+                shipment.send(again, passed)
+    except _StoppedError:
+        outcome.stopped = True
+    outcome.delivered += counted.delivered
+    outcome.reason = counted.reason or outcome.reason
+    if len(wanted) < len(at.refused):
+        trail.note_sent(replace(at, refused=tuple(sorted(wanted))), keys[0])
+    return not wanted
+
+
+def batches(trail: Trail, start: Position, keys: Keyring) -> Iterator[Batch]:
+    """Yield the records from a position on, some at a time. Raises OSError.
+
+    A line that is no record is passed by, `audit verify` tells of it; so is what is not as it was written.
+    """
+    records: list[tuple[Record, Position]] = []
+    unfit: list[int] = []
+    size, behind = 0, replace(start, refused=())
+    for line in trail.lines(start):
+        if not line.whole:
+            break  # is being written, or its writer was killed
+        behind = replace(line.behind, sequence=behind.sequence)
+        size += len(line.text)
         with contextlib.suppress(ValueError):
-            records.append(record(fields))
-        position = replace(behind, sequence=records[-1].sequence if records else position.sequence)
-        if len(records) >= _BATCH or size >= _BATCH_BYTES:
-            yield records, position
-            records, size = [], 0
-    if records:
-        yield records, position
+            made = record(parse(line.text))
+            if made.writer == trail.writer and keys.judge(made) is None:
+                behind = replace(behind, sequence=max(behind.sequence, made.sequence))
+                records.append((made, behind))
+            else:
+                unfit.append(made.sequence)
+        if len(records) + len(unfit) >= _BATCH or size >= _BATCH_BYTES:
+            yield Batch(records, unfit, behind)
+            records, unfit, size = [], [], 0
+    if records or unfit:
+        yield Batch(records, unfit, behind)
 
 
-def deliver_left(folder: Path, credential: str, sender: Sender, deadline: float) -> Outcome:
-    """Deliver what processes that are gone left behind under a credential."""
+def deliver_left(
+    folder: Path, credential: str, sender: Sender, deadline: float, keys: Sequence[Key], *, again: bool = False
+) -> Outcome:
+    """Deliver what processes that are gone left behind under a credential; with `again`, also what was refused before
+    and what lies among the delivered journals and is not delivered. What is wrong with one journal stops no other.
+    """
     outcome = Outcome()
-    for trail in trails(folder, credential, (OPEN,)):
-        claimed = places.claim(trail.path / HEAD)
-        if claimed is None:
-            continue  # its writer lives, or somebody else delivers it
-        with claimed:
-            if deliver(trail, sender, deadline, outcome):
-                keep(trail, folder)
+    keyring = Keyring(keys)
+    for trail in trails(folder, credential, (OPEN, KEPT) if again else (OPEN,)):
+        try:
+            if trail.path.parent.parent.name == KEPT and trail.is_delivered(keyring):
+                continue
+            claimed = places.claim(trail.path / HEAD)
+            if claimed is None:
+                continue  # its writer lives, or somebody else delivers it
+            with claimed:
+                _deliver_one(trail, folder, sender, deadline, keys, outcome, again)
+        except (OSError, ValueError) as error:
+            outcome.waiting += trail.waiting()
+            outcome.trouble(trail, error)
     return outcome
 
 
-def remove_old(folder: Path, seconds: float) -> int:
-    """Remove delivered trails that were written longer ago than that. Returns how many. Raises OSError."""
+def _deliver_one(
+    trail: Trail, folder: Path, sender: Sender, deadline: float, keys: Sequence[Key], outcome: Outcome, again: bool
+) -> None:
+    if next(trail.lines(Position()), None) is None and not trail.waiting():
+        return  # its writer was killed before it wrote anything
+    trail.check(Keyring(keys))
+    if outcome.stopped:
+        outcome.waiting += trail.waiting()
+        return
+    done = deliver(trail, sender, deadline, outcome, keys)
+    if again and not done and not outcome.stopped:
+        done = deliver_refused(trail, sender, deadline, outcome, keys)
+    if done:
+        keep(trail, folder)
+
+
+def remove_old(folder: Path, seconds: float, keys: Sequence[Key]) -> int:
+    """Remove delivered trails whose newest record is older than that. Returns how many. Raises OSError.
+
+    What is not delivered, or cannot be verified, is never removed.
+    """
+    keyring = Keyring(keys)
+    before = time.time() - seconds
     old = []
     for trail in trails(folder, states=(KEPT,)):
-        newest = max((path.stat().st_mtime for _, path in trail.segments()), default=0.0)
-        if newest < time.time() - seconds:
-            old.append(trail)
-    if old:
-        audit_register.remove(folder, {trail.writer for trail in old})
+        with contextlib.suppress(OSError, UnfitError):
+            if max((path.stat().st_mtime for _, path in trail.segments()), default=before) >= before:
+                continue
+            trail.check(keyring)
+            if trail.is_delivered(keyring) and _newest(trail, keyring) < before:
+                old.append(trail)
+    if not old or not audit_register.remove(folder, {trail.writer for trail in old}, keys):
+        return 0
     for trail in old:
         for path in trail.path.iterdir():
             path.unlink(missing_ok=True)
         trail.path.rmdir()
     return len(old)
+
+
+def _newest(trail: Trail, keys: Keyring) -> float:
+    """Return when its newest record was made, in seconds since 1970, by the record and not by the file's times."""
+    number, path = trail.segments()[-1]
+    newest = path.stat().st_mtime
+    for batch in batches(trail, Position(number), keys):
+        for made, _ in batch.records:
+            newest = datetime.fromisoformat(made.time).timestamp()
+    return newest
 
 
 class Delivery:
@@ -116,9 +303,21 @@ class Delivery:
 
     signal = "audit"
 
-    def __init__(self, folder: Path, credential: str, sender: Sender, keep_seconds: float) -> None:
-        """Remember where to read and where to send; nothing is read yet."""
+    def __init__(
+        self,
+        folder: Path,
+        credential: str,
+        sender: Sender,
+        keep_seconds: float,
+        keys: Callable[[], Sequence[Key]],
+        trouble: Callable[[str], None],
+    ) -> None:
+        """Remember where to read and where to send; nothing is read yet. `trouble` is told what is not delivered of
+        earlier processes for a reason that somebody has to look at.
+        """
         self.sender = sender
+        self._load_keys = keys
+        self._told_trouble = trouble
         self._folder = folder
         self._credential = credential
         self._keep_seconds = keep_seconds
@@ -131,7 +330,7 @@ class Delivery:
         self._starting = threading.Lock()
         self._wake = threading.Event()
         self._writer: Writer | None = None
-        self._unsent: list[Record] = []
+        self._taken: set[str] = set()
         self._process: Mapping[str, Any] = {}
         self._closing = False
         self._paused = False
@@ -151,8 +350,14 @@ class Delivery:
 
     def begin(self) -> None:
         """Start when an earlier process left something behind; what is delivered is only put away."""
-        open_trails = trails(self._folder, self._credential, (OPEN,))
-        left = [trail for trail in open_trails if not _put_away(trail, self._folder)]
+        keyring = Keyring(self._load_keys())
+        left, unfit = False, Outcome()
+        for trail in trails(self._folder, self._credential, (OPEN,)):
+            try:
+                left = not _put_away(trail, self._folder, keyring) or left
+            except (OSError, ValueError) as error:
+                unfit.trouble(trail, error)
+        self._tell(unfit)
         if left:
             self.start()
 
@@ -215,17 +420,18 @@ class Delivery:
         return count, self._last.reason or "no answer in time"
 
     def in_memory(self) -> int:
-        """Return how many records no disk has and the collector has not taken."""
-        return len(self._unsent) + (len(self._writer.unwritten) if self._writer else 0)
+        """Return how many records no disk has and the collector has not taken: they are gone with the process."""
+        return self._writer.in_memory() + self._writer.lost() if self._writer else 0
 
     def _is_done(self) -> bool:
-        return not self.in_memory() and all(next(self._left(trail), None) is None for trail in self._trails())
+        if self._writer is None:
+            return True
+        keyring = Keyring(self._load_keys())
+        waiting = (next(batches(trail, trail.sent(keyring), keyring), None) for trail in self._trails())
+        return not self._writer.in_memory() and all(each is None for each in waiting)
 
     def _trails(self) -> list[Trail]:
         return self._writer.trails() if self._writer else []
-
-    def _left(self, trail: Trail) -> Iterator[tuple[list[Record], Position]]:
-        return batches(trail, trail.sent())
 
     def _work(self) -> None:
         from theodore_otel.instrument.forks import importing
@@ -246,61 +452,77 @@ class Delivery:
         deadline = self._deadline if self._closing else time.monotonic() + 3600
         outcome = Outcome()
         try:
+            keys = self._load_keys()
             if self._writer is not None:
+                self._writer.retry()
+                self._send_unwritten(self._writer, deadline, outcome)
                 for trail in self._trails():
-                    deliver(trail, self.sender, deadline, outcome)
-                self._send_unwritten(deadline, outcome)
-            if self._left_behind and not outcome.waiting:
-                left = deliver_left(self._folder, self._credential, self.sender, deadline)
-                outcome.waiting, outcome.reason = left.waiting, outcome.reason or left.reason
-                self._left_behind = bool(left.waiting)
-                self._remove_old()
+                    self._deliver_own(trail, deadline, outcome, keys)
+            if self._left_behind and not outcome.stopped:
+                left = deliver_left(self._folder, self._credential, self.sender, deadline, keys)
+                outcome.waiting, outcome.reason = outcome.waiting + left.waiting, outcome.reason or left.reason
+                self._left_behind = left.stopped
+                self._tell(left)
+                self._remove_old(keys)
         except Exception as error:  # noqa: BLE001 - a bug here must not end the thread, and never the program
             outcome.reason = f"{type(error).__name__}: {error}"
         self._last = outcome
-        self._pause = min(_LAST_PAUSE, self._pause * 2) if outcome.waiting else _DELAY
-        self._retry_at = time.monotonic() + self._pause if outcome.waiting else 0.0
+        waits = outcome.stopped or bool(outcome.waiting)
+        self._pause = min(_LAST_PAUSE, self._pause * 2) if waits else _DELAY
+        self._retry_at = time.monotonic() + self._pause if waits else 0.0
 
-    def _send_unwritten(self, deadline: float, outcome: Outcome) -> None:
-        from theodore_otel.journal.audit_otlp import request
+    def _deliver_own(self, trail: Trail, deadline: float, outcome: Outcome, keys: Sequence[Key]) -> None:
+        try:
+            deliver(trail, self.sender, deadline, outcome, keys, self._taken)
+        except OSError as error:
+            outcome.waiting += trail.waiting()
+            outcome.reason = f"{trail.path}: {error.strerror}".lower()
 
-        while self._writer is not None and (self._unsent or self._writer.unwritten):
-            self._unsent = self._unsent or self._writer.take_unwritten()
-            left = min(_REQUEST_SECONDS, deadline - time.monotonic())
-            answer = self.sender.send(request(self._process, self._unsent), left) if left > 0 else Answer(False)
-            if not answer.delivered:
-                outcome.waiting += len(self._unsent)
-                outcome.reason = answer.reason or outcome.reason
-                return
-            self._unsent = []
+    def _send_unwritten(self, writer: Writer, deadline: float, outcome: Outcome) -> None:
+        def passed(records: Sequence[Record], refused: bool) -> None:
+            writer.handled(records, refused=refused)
+            if not refused:
+                self._taken.update(each.id for each in records)
 
-    def _remove_old(self) -> None:
+        shipment = _Shipment(self._process, self.sender, deadline, outcome)
+        with contextlib.suppress(_StoppedError):
+            while records := writer.oldest_unwritten(_BATCH):
+                shipment.send(records, passed)
+            return
+        outcome.stopped = True
+        outcome.waiting += writer.in_memory()
+
+    def _tell(self, left: Outcome) -> None:
+        if left.troubles:
+            self._told_trouble("; ".join(left.troubles[:3]))
+        elif left.refused:
+            self._told_trouble(f"{left.refused} refused ({left.reason})")
+
+    def _remove_old(self, keys: Sequence[Key]) -> None:
         stamp = self._folder / ".removed"
         if not self._folder.is_dir() or (stamp.exists() and stamp.stat().st_mtime > time.time() - _DAY):
             return
         stamp.touch(mode=0o600)
-        remove_old(self._folder, self._keep_seconds)
+        remove_old(self._folder, self._keep_seconds, keys)
         if self._writer is not None:
             for trail in self._trails()[:1]:
-                self._writer.trim(trail.sent(), self._keep_seconds)
+                self._writer.trim(trail.sent(Keyring(keys)), self._keep_seconds)
 
 
-def _put_away(trail: Trail, folder: Path) -> bool:
-    """Keep a trail of which nothing is left to deliver. Returns False where something may be."""
-    if next(batches(trail, trail.sent()), None) is not None:
-        return trail.lives()
+def _put_away(trail: Trail, folder: Path, keys: Keyring) -> bool:
+    """Keep a trail of which nothing is left to deliver. Returns False where something is that can be tried.
+
+    Raises OSError and UnfitError.
+    """
     claimed = places.claim(trail.path / HEAD)
-    if claimed is not None:
-        with claimed:
-            if next(batches(trail, trail.sent()), None) is None:
-                keep(trail, folder)
-    return True
-
-
-def _rejected(answer: Answer) -> str:
-    if not answer.body:
-        return ""
-    from theodore_otel.instrument.encode import rejected
-
-    count, reason = rejected("logs", answer.body)
-    return f"{count} refused by the collector: {reason}" if count else ""
+    if claimed is None:
+        return True  # its writer lives, or has just begun
+    with claimed:
+        if next(trail.lines(Position()), None) is None and not trail.waiting():
+            return True
+        trail.check(keys)
+        if trail.is_delivered(keys):
+            keep(trail, folder)
+            return True
+        sent = trail.sent(keys)
+        return bool(sent.refused) and trail.waiting() == len(sent.refused)

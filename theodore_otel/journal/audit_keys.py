@@ -11,12 +11,17 @@ import hmac
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from theodore_otel.journal import places
+from theodore_otel.journal.audit_record import seal
+
+if TYPE_CHECKING:
+    from theodore_otel.journal.audit_record import Record
 
 VARIABLE: Final = "THEODORE_OTEL_AUDIT_KEY"
 FILE: Final = "key"
@@ -42,6 +47,11 @@ class Key:
             raise UnusableKeyError(f"expected keys of at least {_SHORTEST} characters, got one of {len(text)}")
         secret = text.encode("utf-8", "surrogateescape")
         return cls("k" + hashlib.sha256(b"theodore-otel audit key\0" + secret).hexdigest()[:12], secret)
+
+    def signed(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a note with the key's id and the seal that nobody can make without the key."""
+        content = {**fields, "keyid": self.id}
+        return {**content, "seal": seal(content, self.secret)}
 
     def pseudonym(self, actor: str) -> str:
         """Return what stands for an actor: the same for the same actor and key, and not to be guessed without it."""
@@ -80,6 +90,33 @@ class Keys:
         return keys
 
 
+class Keyring:
+    """Keys by their ids, to verify with."""
+
+    def __init__(self, keys: Iterable[Key]) -> None:
+        """Remember the keys."""
+        self._keys = {key.id: key.secret for key in keys}
+
+    def judge(self, made: Record) -> str | None:
+        """Return what is wrong with a record by itself: `unknown key`, `changed` or nothing."""
+        secret = self._keys.get(made.keyid)
+        if secret is None:
+            return "unknown key"
+        return None if made.seal(secret) == made.hash else "changed"
+
+    def sealed(self, fields: Mapping[str, Any], **more: Any) -> str | None:
+        """Return what is wrong with a sealed note: `unknown key`, `changed` or nothing; `more` is sealed with it."""
+        keyid = fields.get("keyid")
+        secret = self._keys.get(keyid) if isinstance(keyid, str) else None
+        if secret is None:
+            return "changed" if keyid is None else "unknown key"
+        content = {name: value for name, value in fields.items() if name != "seal"}
+        try:
+            return None if seal({**content, **more}, secret) == fields.get("seal") else "changed"
+        except (RecursionError, ValueError):  # nested too deep
+            return "changed"
+
+
 def load(
     folder: Path, reference: Mapping[str, str] | None, environ: Mapping[str, str] = os.environ, *, make: bool = True
 ) -> Keys:
@@ -99,7 +136,19 @@ def load(
         return Keys(text)
     if "file" in given:
         return Keys(Path(given["file"]))
-    return Keys(generated(folder) if make else folder / FILE)
+    if make:
+        return Keys(generated(folder))
+    os.close(places.opened(folder / FILE))  # raises for what would be waited for
+    return Keys(folder / FILE)
+
+
+def known(folder: Path, reference: Mapping[str, str] | None, environ: Mapping[str, str] = os.environ) -> list[Key]:
+    """Return every key that may have signed here: those that are configured, and the generated one. Never raises."""
+    found: list[Key] = []
+    for given, variables in ((reference, environ), (None, {})):
+        with suppress(OSError, UnusableKeyError):
+            found += load(folder, given, variables, make=False).all()
+    return list(dict.fromkeys(found))
 
 
 def generated(folder: Path) -> Path:

@@ -82,6 +82,10 @@ class LazyDelivery:
         """Return how many records the collector has not taken, and why."""
         return self._made.lost() if self._made is not None else (0, "")
 
+    def in_memory(self) -> int:
+        """Return how many of them are lost with the process: no disk has them."""
+        return self._made.in_memory() if self._made is not None else 0
+
 
 current: LazyDelivery | None = None
 """What delivers in this process; None in one that reports nothing."""

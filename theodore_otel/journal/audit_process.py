@@ -10,7 +10,7 @@ from theodore_otel.instrument import settings as settings_module
 from theodore_otel.instrument.say import say
 from theodore_otel.instrument.settings import Settings
 from theodore_otel.journal import audit_keys, audit_lazy, places
-from theodore_otel.journal.audit_keys import Keys, UnusableKeyError
+from theodore_otel.journal.audit_keys import Key, Keys, UnusableKeyError
 from theodore_otel.journal.audit_record import Record
 from theodore_otel.journal.audit_trail import identity
 from theodore_otel.journal.audit_writer import Files, Writer
@@ -40,17 +40,20 @@ class Journal:
         self.pseudonymises = bool(settings.audit.get("pseudonymise_actor"))
         self.writer = Writer(self.keys, self._open, self._failed)
         self.process = process(settings)
+        self._ends = False
 
     def append(self, **fields: str | None) -> Record:
         """Write one record; returns when the disk has it, or cannot have it."""
-        record = self.writer.append(**fields)
-        if self.writer.unwritten and audit_lazy.current is None and not settings_module.disabled():
-            with _lock:
-                if audit_lazy.current is None:
-                    _deliver_all_the_same(self.settings)
-        if audit_lazy.current is not None:
-            audit_lazy.current.get().follow(self.writer, self.process)
-        return record
+        try:
+            return self.writer.append(**fields)
+        finally:
+            if self.writer.in_memory() and audit_lazy.current is None:
+                with _lock:
+                    if audit_lazy.current is None and not self._ends:
+                        self._ends = True
+                        _deliver_all_the_same(self)
+            if audit_lazy.current is not None:
+                audit_lazy.current.get().follow(self.writer, self.process)
 
     def _open(self, first: Record) -> Files:
         folder = places.folder(self._folder.name, self._folder.parent)
@@ -97,7 +100,16 @@ def delivery(settings: Settings, sender: Sender) -> Delivery:
 
     keep = float(settings.audit.get("keep", KEEP_DAYS * _DAY))
     credential = identity(settings.headers.get("logs", {}))
-    return Delivery(audit_lazy.directory(settings.audit.get("dir")), credential, sender, keep)
+    folder = audit_lazy.directory(settings.audit.get("dir"))
+
+    def keys() -> list[Key]:
+        own = _journal.keys.all() if _journal is not None else []
+        return list(dict.fromkeys([*own, *audit_keys.known(folder, settings.audit.get("key"))]))
+
+    def trouble(message: str) -> None:
+        tell("left", f"AUDIT RECORDS OF EARLIER RUNS ARE NOT DELIVERED: {message}; see `theodore-otel audit status`")
+
+    return Delivery(folder, credential, sender, keep, keys, trouble)
 
 
 def process(settings: Settings) -> dict[str, Any]:
@@ -114,20 +126,32 @@ def process(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _deliver_all_the_same(settings: Settings) -> None:
-    """Deliver in a process that reports nothing otherwise: what is in memory only would be lost with it."""
+def _deliver_all_the_same(own: Journal) -> None:
+    """Deliver in a process that reports nothing otherwise: what is in memory only would be lost with it.
+
+    Where telemetry is switched off, only say at the end what is lost.
+    """
     import atexit
     import time
 
     from theodore_otel.instrument.sender import sender_of
 
-    lazy = audit_lazy.current = audit_lazy.LazyDelivery(settings, sender_of(settings, "logs"))
+    lazy = None
+    if not settings_module.disabled():
+        lazy = audit_lazy.current = audit_lazy.LazyDelivery(own.settings, sender_of(own.settings, "logs"))
+
+    process_id = os.getpid()
 
     def end() -> None:
-        lazy.close(time.monotonic() + settings.exit_budget)
-        lazy.join()
-        if count := lazy.get().in_memory():
-            say(f"AUDIT RECORDS ARE LOST: {count} neither written to disk nor delivered ({lazy.lost()[1]})")
+        if os.getpid() != process_id:  # a forked child has a journal of its own
+            return
+        if lazy is not None:
+            lazy.close(time.monotonic() + own.settings.exit_budget)
+            lazy.join()
+        own.writer.retry()
+        if count := own.writer.in_memory() + own.writer.lost():
+            reason = lazy.lost()[1] if lazy is not None else "telemetry is switched off"
+            say(f"AUDIT RECORDS ARE LOST: {count} neither written to disk nor delivered ({reason})")
 
     atexit.register(end)
 

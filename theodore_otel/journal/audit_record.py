@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 GENESIS: Final = "0" * 64
 """What the first record of a writer has in place of the hash before it."""
+LARGEST: Final = 2**63 - 1
+"""The largest number that OTLP can carry."""
+
+_NUMBER: Final = re.compile("[0-9]{1,19}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class Record:
         return seal({name: value for name, value in self.fields().items() if name != "hash"}, key)
 
     def line(self) -> bytes:
-        """Return the line of the journal."""
+        """Return the one line of the journal that it has."""
         return encode(self.fields()) + b"\n"
 
     def details(self) -> dict[str, Any]:
@@ -69,6 +74,7 @@ NAMES: Final = (
     "context",
     "hash",
 )
+_NEEDED: Final = ("writer", "sequence", "time", "action", "outcome", "keyid", "previous")
 
 
 def record(fields: Mapping[str, Any]) -> Record:
@@ -76,17 +82,20 @@ def record(fields: Mapping[str, Any]) -> Record:
 
     Raises ValueError for what is no record.
     """
-    try:
-        made = Record(**{name: fields[name] for name in NAMES if fields.get(name) is not None})
-        # Whole numbers are texts in OTLP's JSON.
-        made = made if isinstance(made.sequence, int) else Record(**{**_values(made), "sequence": int(made.sequence)})
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"no audit record: {error}") from None
-    texts = (value for name, value in _values(made).items() if name != "sequence" and value is not None)
-    if not all(isinstance(text, str) for text in texts):
+    values = {name: fields[name] for name in NAMES if fields.get(name) is not None}
+    missing = [name for name in _NEEDED if name not in values]
+    if missing:
+        raise ValueError(f"no audit record: {missing[0]} is missing")
+    number = values["sequence"]
+    if isinstance(number, str) and _NUMBER.fullmatch(number):  # whole numbers are texts in OTLP's JSON
+        number = values["sequence"] = int(number)
+    if type(number) is not int or not 0 < number <= LARGEST:
+        raise ValueError("no audit record: expected a sequence number")
+    if not all(isinstance(text, str) for name, text in values.items() if name != "sequence"):
         raise ValueError("no audit record: expected texts")
+    made = Record(**values)
     if fields.get("id", made.id) != made.id:
-        raise ValueError(f"audit.id {fields['id']!r} is not the one of writer and sequence")
+        raise ValueError("audit.id is not the one of writer and sequence")
     return made
 
 
@@ -98,7 +107,3 @@ def seal(fields: Mapping[str, Any], key: bytes) -> str:
 def encode(fields: Mapping[str, Any]) -> bytes:
     """Return fields as the one JSON text they have: sorted, no spaces, ASCII."""
     return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode("ascii")
-
-
-def _values(made: Record) -> dict[str, Any]:
-    return {name: getattr(made, name) for name in NAMES}

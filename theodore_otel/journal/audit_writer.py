@@ -1,7 +1,8 @@
 """Writes the records of one process, durably, as one chain.
 
 Several threads share one disk write: the first one writes what all have brought until then, the others wait for it.
-What cannot be written is kept in memory and given to whoever delivers.
+What cannot be written is kept in memory within bounds, given to whoever delivers, and written as soon as that is
+possible. How many records are nowhere but in memory stands in the head, which needs no room on the disk.
 """
 
 from __future__ import annotations
@@ -12,21 +13,40 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from theodore_otel.journal import audit_register, places
-from theodore_otel.journal.audit_keys import Keys
-from theodore_otel.journal.audit_record import GENESIS, Record, encode, seal
-from theodore_otel.journal.audit_trail import HEAD, OPEN, REMOVED, Position, Trail, head_line, parse
+from theodore_otel.journal.audit_keys import Keyring, Keys
+from theodore_otel.journal.audit_record import GENESIS, Record, encode
+from theodore_otel.journal.audit_trail import (
+    FORM,
+    HEAD,
+    LONGEST_LINE,
+    OPEN,
+    REMOVED,
+    Position,
+    Trail,
+    head_line,
+    parse,
+    segment_name,
+)
 
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
 _IN_MEMORY: Final = 20_000
+_MEMORY_BYTES: Final = 64 * 1024 * 1024
+_AT_ONCE: Final = 256
+"""Records of one write: what waits in memory must not make a segment larger than its readers allow."""
 _PAUSE: Final = 1.0
-"""Seconds between two attempts to make files where that failed."""
+"""Seconds between two attempts to write where that failed and much waits."""
+_LOCK_SECONDS: Final = 1.0
 _sync = getattr(os, "fdatasync", os.fsync)
+
+
+class LostError(Exception):
+    """A record that neither disk nor memory has room for."""
 
 
 class Files:
@@ -37,59 +57,73 @@ class Files:
         writer = first.writer
         group = places.folder(credential, places.folder(OPEN, folder))
         self.trail = Trail(places.folder(writer, group))
+        self.newest = first.sequence - 1
+        """The number of the newest record that the disk has."""
+        self._newest_hash = first.previous
+        self._credential = credential
         self._process = process
         self._keys = keys
-        self._writer = writer
         self._number = 0
         self._descriptor = -1
+        self._file: tuple[int, int] | None = None
         self._size = 0
         self._head = places.create(self.trail.path / HEAD)
         try:
-            self._note_head(first.sequence - 1, first.previous)
-            self._next_segment(first.sequence - 1, first.previous)
+            self.note_unwritten(0)
+            self._next_segment()
             places.settle(group)
-            audit_register.add(folder, writer)
+            audit_register.add(folder, writer, keys)
         except BaseException:
             self.close()
             self._undo()
             raise
 
-    def write(self, records: list[Record]) -> None:
-        """Add records and wait until the disk has them. Raises OSError; the file is then as it was before."""
-        if self._size >= SEGMENT_BYTES:
-            self._next_segment(records[0].sequence - 1, records[0].previous)
-        try:
-            self._append(b"".join(record.line() for record in records))
-        except OSError:
-            os.ftruncate(self._descriptor, self._size)
-            raise
-        self._note_head(records[-1].sequence, records[-1].hash)
+    def write(self, records: Sequence[Record]) -> None:
+        """Add those records that are not there yet and wait until the disk has them.
+
+        Raises OSError; the segment is then as it was before.
+        """
+        if not (self._head.is_open() and places.identity(self._descriptor) == self._file):
+            raise OSError(9, "the program has closed the journal's files")
+        added = [record for record in records if record.sequence > self.newest]
+        if added:
+            if self._size >= SEGMENT_BYTES:
+                self._next_segment()
+            size = self._append(self._descriptor, self._size, b"".join(record.line() for record in added))
+            self._size, self.newest, self._newest_hash = size, added[-1].sequence, added[-1].hash
+        self.note_unwritten(0)
+
+    def note_unwritten(self, count: int) -> None:
+        """Write into the head what is on the disk, and how many records are not. Raises OSError."""
+        if self._head.is_open():
+            line = head_line(self._keys.current(), self.trail.writer, self.newest, self._newest_hash, count)
+            os.pwrite(self._head.descriptor, line, 0)
 
     def close(self) -> None:
         """Close everything; the trail can then be claimed by others."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        self.abandon()
         self._head.release()
 
     def abandon(self) -> None:
         """Close the segment only: the claim on the head is the parent's."""
         descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
+        if descriptor >= 0 and places.identity(descriptor) == self._file:
             os.close(descriptor)
 
     def trim(self, sent: Position, seconds: float) -> None:
-        """Remove old segments before the one that is being delivered, and say so in a sealed note. Raises OSError."""
+        """Remove old segments before the one that is being delivered, and say so in a sealed note. Raises OSError.
+
+        Nothing is removed where the segment behind them does not say, sealed, what it follows.
+        """
         segments = self.trail.segments()
         old = [each for each in segments if each[0] < sent.segment and each[1].stat().st_mtime < time.time() - seconds]
-        if not old:
+        if not old or sent.refused:
             return
-        following = segments[len(old)][1]
-        with following.open("rb") as stream:
-            begin = parse(stream.readline())
-        key = self._keys.current()
-        note = {"writer": self._writer, "through": begin["after"], "keyid": key.id}
-        places.write(self.trail.path / REMOVED, encode({**note, "seal": seal(note, key.secret)}), durable=True)
+        begin = parse(places.read(segments[len(old)][1], LONGEST_LINE).partition(b"\n")[0])
+        if Keyring(self._keys.all()).sealed(begin):
+            return
+        note = {"writer": self.trail.writer, "through": begin["after"]}
+        places.write(self.trail.path / REMOVED, encode(self._keys.current().signed(note)), durable=True)
         for _, path in old:
             path.unlink()
 
@@ -99,38 +133,45 @@ class Files:
                 path.unlink()
             self.trail.path.rmdir()
 
-    def _append(self, content: bytes) -> None:
-        size = self._size
-        while content:
-            written = os.write(self._descriptor, content)
-            content = content[written:]
-            size += written
-        _sync(self._descriptor)
-        self._size = size
+    def _append(self, descriptor: int, size: int, content: bytes) -> int:
+        """Write at the end of a segment that holds `size` bytes; return how many it holds then."""
+        before = size
+        if os.fstat(descriptor).st_size > size:  # left by a call that was interrupted
+            os.ftruncate(descriptor, size)
+        try:
+            while content:
+                written = os.write(descriptor, content)
+                content, size = content[written:], size + written
+            _sync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, before)
+            raise
+        return size
 
-    def _note_head(self, sequence: int, hashed: str) -> None:
-        key = self._keys.current()
-        os.pwrite(self._head.descriptor, head_line(self._writer, sequence, hashed, key.secret, key.id), 0)
-
-    def _next_segment(self, after: int, previous: str) -> None:
-        path = self.trail.path / f"{self._number + 1:06d}.jsonl"
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(path, flags, 0o600)
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor, self._size, self._number = descriptor, 0, self._number + 1
-        key = self._keys.current()
+    def _next_segment(self) -> None:
+        number = self._number + 1
+        path = self.trail.path / segment_name(number)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         fields = {
-            "journal": 1,
-            "writer": self._writer,
-            "segment": self._number,
-            "after": after,
-            "previous": previous,
+            "journal": FORM,
+            "writer": self.trail.writer,
+            "credential": self._credential,
+            "segment": number,
+            "after": self.newest,
+            "previous": self._newest_hash,
             "process": self._process,
-            "keyid": key.id,
         }
-        self._append(encode({**fields, "seal": seal(fields, key.secret)}) + b"\n")
-        places.settle(self.trail.path)
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            size = self._append(descriptor, 0, encode(self._keys.current().signed(fields)) + b"\n")
+            places.settle(self.trail.path)
+        except BaseException:
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
+            raise
+        self.abandon()
+        self._descriptor, self._file = descriptor, places.identity(descriptor)
+        self._size, self._number = size, number
 
 
 class Writer:
@@ -139,8 +180,14 @@ class Writer:
     def __init__(self, keys: Keys, open_files: Callable[[Record], Files], failed: Callable[[Exception], None]) -> None:
         """`open_files` makes the files for a chain's first record; `failed` is told why records are not on disk."""
         self.id = uuid.uuid4().hex
-        self.unwritten: deque[Record] = deque(maxlen=_IN_MEMORY)
-        """Records that could not be written; whoever delivers takes them from the left."""
+        self.unwritten: deque[Record] = deque()
+        """Records that could not be written and were not delivered, oldest first."""
+        self._handled: deque[Record] = deque()
+        """Records before those, which could not be written, and were delivered or refused from memory."""
+        self._refused: set[int] = set()
+        self._dropped: set[int] = set()
+        self._dropped_count = 0
+        self._bytes = 0
         self._keys = keys
         self._open_files = open_files
         self._failed = failed
@@ -149,13 +196,17 @@ class Writer:
         self._last: Record | None = None
         self._settled = 0
         self._retry_at = 0.0
+        self._error: Exception | None = None
         self._sealing = threading.Lock()
         self._writing = threading.Lock()
         self._inside: set[int] = set()
         self._interrupting: Writer | None = None
 
     def append(self, **fields: str | None) -> Record:
-        """Add one record: action, outcome and what else is known. Returns when the disk has it, or cannot have it."""
+        """Add one record: action, outcome and what else is known. Returns when the disk has it, or cannot have it.
+
+        Raises LostError where memory is full of records that the disk cannot have.
+        """
         thread = threading.get_ident()
         if thread in self._inside:
             return self._of_interrupting().append(**fields)
@@ -168,6 +219,9 @@ class Writer:
                     self._settle()
         finally:
             self._inside.discard(thread)
+        if record.sequence in self._dropped:
+            self._dropped.discard(record.sequence)
+            raise LostError(f"memory is full of records that are not on the disk ({self._error})")
         return record
 
     def trails(self) -> list[Trail]:
@@ -175,10 +229,40 @@ class Writer:
         more = self._interrupting.trails() if self._interrupting else []
         return ([self._files.trail] if self._files else []) + more
 
-    def take_unwritten(self) -> list[Record]:
-        """Return the oldest records that could not be written, and forget them."""
-        taken = [self.unwritten.popleft() for _ in range(min(len(self.unwritten), 512))]
-        return taken + (self._interrupting.take_unwritten() if self._interrupting else [])
+    def lost(self) -> int:
+        """Return how many records are neither on the disk nor in memory to be delivered."""
+        return len(self._refused) + self._dropped_count + (self._interrupting.lost() if self._interrupting else 0)
+
+    def in_memory(self) -> int:
+        """Return how many records are nowhere but in memory, and not delivered."""
+        return len(self.unwritten) + (self._interrupting.in_memory() if self._interrupting else 0)
+
+    def oldest_unwritten(self, most: int) -> list[Record]:
+        """Return the oldest records that could not be written and were not delivered."""
+        with self._held() as held:
+            found = [self.unwritten[n] for n in range(min(len(self.unwritten), most))] if held else []
+        return found or (self._interrupting.oldest_unwritten(most) if self._interrupting else [])
+
+    def handled(self, records: Sequence[Record], *, refused: bool = False) -> None:
+        """Note that records of `oldest_unwritten` were delivered, or will never be taken by the collector."""
+        with self._held() as held:
+            for record in records if held else ():
+                if self.unwritten and self.unwritten[0] is record:
+                    self._handled.append(self.unwritten.popleft())
+                    if refused:
+                        self._refused.add(record.sequence)
+            self._note_unwritten()
+        if self._interrupting is not None:
+            self._interrupting.handled(records, refused=refused)
+
+    def retry(self) -> None:
+        """Write what could not be written, if that is possible by now."""
+        with self._held() as held:
+            if held and (self.unwritten or self._handled):
+                with contextlib.suppress(Exception):
+                    self._to_disk([])
+        if self._interrupting is not None:
+            self._interrupting.retry()
 
     def abandon(self) -> None:
         """Close, in a forked child, what belongs to its parent."""
@@ -189,9 +273,19 @@ class Writer:
 
     def trim(self, sent: Position, seconds: float) -> None:
         """Remove segments that were delivered and written longer ago than that. Raises OSError."""
-        with self._writing:
-            if self._files is not None:
+        with self._held() as held:
+            if held and self._files is not None:
                 self._files.trim(sent, seconds)
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[bool]:
+        # Bounded: at the end of the process a signal handler may wait for the call that it interrupts.
+        held = self._writing.acquire(timeout=_LOCK_SECONDS)
+        try:
+            yield held
+        finally:
+            if held:
+                self._writing.release()
 
     def _of_interrupting(self) -> Writer:
         # A signal handler, or a finalizer, in the middle of this thread's own call: it cannot wait for its end.
@@ -218,19 +312,70 @@ class Writer:
     def _settle(self) -> None:
         batch = list(self._waiting)
         try:
-            self._opened(batch[0]).write(batch)
+            self._to_disk(batch)
         except Exception as error:  # noqa: BLE001 - the program goes on; the records are delivered from memory
-            self.unwritten.extend(batch)
+            self._error = error
+            there = [*self._handled, *self.unwritten][-1:]
+            newest = there[0].sequence if there else self._files.newest if self._files else 0
+            self._to_memory([record for record in batch if record.sequence > newest])
             self._failed(error)
-        # Forgotten last: what interrupts this has them written twice rather than never.
+        # Forgotten last: what interrupts this has them tried again rather than never; `Files` writes each once.
         self._last = batch[-1]
         self._settled = batch[-1].sequence
         del self._waiting[: len(batch)]
 
+    def _to_disk(self, batch: Sequence[Record]) -> None:
+        """Write what waits in memory and a batch behind it, so that the chain stays in order."""
+        pending = [*self._handled, *self.unwritten, *batch]
+        if not pending:
+            return
+        waiting = len(pending) - len(batch)
+        if waiting > (_AT_ONCE if self._files else 0) and time.monotonic() < self._retry_at:
+            raise self._error or OSError(11, "the disk could not be written a moment ago")
+        self._retry_at = time.monotonic() + _PAUSE
+        files = self._opened(pending[0])
+        for start in range(0, len(pending), _AT_ONCE):
+            files.write(pending[start : start + _AT_ONCE])
+            self._forget(files.newest)
+        self._retry_at = 0.0
+        if self._dropped_count:
+            self._note_unwritten()
+
+    def _forget(self, newest: int) -> None:
+        """Forget what was in memory and is on the disk now."""
+        for kept in (self._handled, self.unwritten):
+            while kept and kept[0].sequence <= newest:
+                record = kept.popleft()
+                self._bytes -= _size(record)
+                self._refused.discard(record.sequence)
+
+    def _to_memory(self, batch: Sequence[Record]) -> None:
+        for record in batch:
+            size = _size(record)
+            while self._is_full(size) and self._handled and self._handled[0].sequence not in self._refused:
+                self._bytes -= _size(self._handled.popleft())
+            if self._is_full(size):
+                self._dropped.add(record.sequence)
+                self._dropped_count += 1
+            else:
+                self.unwritten.append(record)
+                self._bytes += size
+        self._note_unwritten()
+
+    def _is_full(self, size: int) -> bool:
+        return len(self.unwritten) + len(self._handled) >= _IN_MEMORY or self._bytes + size > _MEMORY_BYTES
+
+    def _note_unwritten(self) -> None:
+        if self._files is not None:
+            with contextlib.suppress(OSError):
+                self._files.note_unwritten(len(self.unwritten) + len(self._refused) + self._dropped_count)
+
     def _opened(self, first: Record) -> Files:
         if self._files is None:
-            if time.monotonic() < self._retry_at:
-                raise OSError(11, "its folder could not be written a moment ago")
-            self._retry_at = time.monotonic() + _PAUSE
             self._files = self._open_files(first)
         return self._files
+
+
+def _size(record: Record) -> int:
+    """Return about how much memory a record takes."""
+    return 500 + sum(len(text) for text in (record.action, record.actor, record.resource, record.context) if text)

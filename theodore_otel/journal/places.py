@@ -35,13 +35,22 @@ class Claim:
         """Hold a descriptor that is locked already; `claim` and `create` do that."""
         self.path = path
         self.descriptor = descriptor
+        self._file = identity(descriptor)
 
     def release(self) -> None:
         """Close the file, and with it give up the claim. A second call does nothing."""
         with _changing:
             if self in _held:
                 _held.discard(self)
-                os.close(self.descriptor)
+                self._close()
+
+    def is_open(self) -> bool:
+        """Return False where the program has closed the descriptor; its number may be another file's by now."""
+        return identity(self.descriptor) == self._file
+
+    def _close(self) -> None:
+        if self.is_open():
+            os.close(self.descriptor)
 
     def __enter__(self) -> Claim:
         """Hold the claim for the length of a block."""
@@ -77,10 +86,10 @@ def claim(path: Path, *, make: bool = False) -> Claim | None:
 
     Returns None when another process has it or when it is gone. Raises OSError when it cannot be opened.
     """
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if make else 0)
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | (os.O_CREAT if make else 0)
     with _changing:
         try:
-            descriptor = os.open(path, flags, _FILE_MODE)
+            descriptor = _regular(os.open(path, flags, _FILE_MODE), path)
         except FileNotFoundError:
             if make:
                 raise
@@ -89,6 +98,29 @@ def claim(path: Path, *, make: bool = False) -> Claim | None:
             os.close(descriptor)
             return None
         return _hold(path, descriptor)
+
+
+def opened(path: Path) -> int:
+    """Return the descriptor of a regular file, open for reading; a pipe is not waited for, a link not followed.
+
+    Raises OSError, also for what is no regular file.
+    """
+    return _regular(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), path)
+
+
+def read(path: Path, most: int) -> bytes:
+    """Return the first `most` bytes of a regular file. Raises OSError, also for what is no regular file."""
+    with os.fdopen(opened(path), "rb") as stream:
+        return stream.read(most)
+
+
+def identity(descriptor: int) -> tuple[int, int] | None:
+    """Return which file a descriptor is of; None for a closed one."""
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino)
 
 
 def create(path: Path) -> Claim:
@@ -144,6 +176,13 @@ def _make(path: Path) -> None:
         missing.mkdir(mode=_FOLDER_MODE, exist_ok=True)
 
 
+def _regular(descriptor: int, path: Path) -> int:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(22, "expected a regular file", str(path))
+    return descriptor
+
+
 def _lock(descriptor: int) -> bool:
     if fcntl is None:
         raise OSError(95, "this system has no file locks")
@@ -185,7 +224,7 @@ def _in_parent() -> None:
 def _in_child() -> None:
     global _changing
     for inherited in _held:
-        os.close(inherited.descriptor)
+        inherited._close()
     _held.clear()
     _changing = threading.RLock()
 

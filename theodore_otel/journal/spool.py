@@ -33,6 +33,9 @@ _NAME: Final = (
 )
 _MAGIC: Final = b"theodore-otel spool 1"
 _MERGED_BYTES: Final = 512 * 1024
+_SMALLEST_SHARE: Final = 8
+"""Into how many files at least a full spool is divided: what is oldest goes a file at a time."""
+_TOO_LARGE: Final = "larger than the spool may be"
 _LEFT_OVER_SECONDS: Final = 3600.0
 _LOCK_TRIES: Final = 20
 _LOCK_WAIT: Final = 0.005
@@ -101,18 +104,22 @@ class Spool:
         self._number = 0
 
     def keep(self, credential: str, items: Sequence[Item]) -> Kept:
-        """Write items, in their order; older ones go when there is no room. Never raises: what failed is told."""
+        """Write items, in their order, as far as the spool may grow: what is oldest goes or is not written.
+
+        Never raises: what was not written is told.
+        """
         kept = Kept()
         try:
             folder = self._made()
-            merged = list(_merged(items))
-            self._make_room(folder, sum(len(item.body) for item in merged), kept)
-            for item in merged:
-                if len(item.body) > self._size:
-                    kept.reason = "larger than the spool may be"
-                    continue
-                places.write(folder / self._name(credential, item), _sealed(item.body))
-                kept.counts[item.signal] += item.count
+            merged = list(_merged(items, min(_MERGED_BYTES, self._size // _SMALLEST_SHARE)))
+            claim = _patiently(folder / "room.lock")
+            try:
+                for item in self._fitting(folder, merged, kept, evict=claim is not None):
+                    places.write(folder / self._name(credential, item), _sealed(item.body))
+                    kept.counts[item.signal] += item.count
+            finally:
+                if claim is not None:
+                    claim.release()
         except (OSError, RuntimeError, ValueError) as error:
             kept.reason = _why(error)
         return kept
@@ -120,15 +127,16 @@ class Spool:
     def entries(self, credential: str | None = None) -> list[Entry]:
         """Return what is there, oldest first; nothing when there is no folder. Raises OSError when it is closed."""
         try:
-            found = [entry for file in os.scandir(self.folder()) if (entry := _entry(file))]
+            with os.scandir(self.folder()) as files:
+                found = [entry for file in files if (entry := _entry(file))]
         except (FileNotFoundError, RuntimeError):
             return []
         return sorted((each for each in found if credential in (None, each.credential)), key=_age)
 
     def waiting(self) -> bool:
         """Say whether anything waits for delivery, under whatever credential. Never raises."""
-        with suppress(OSError, RuntimeError):
-            return any(file.name.endswith(_SUFFIX) for file in os.scandir(self.folder()))
+        with suppress(OSError, RuntimeError), os.scandir(self.folder()) as files:
+            return any(file.name.endswith(_SUFFIX) for file in files)
         return False
 
     def claim(self, credential: str) -> Claim | None:
@@ -150,20 +158,28 @@ class Spool:
         made = f"{int(item.made * 1e9):020d}"
         return f"{credential}-{made}-{writer}-{self._number % 10**6:06d}-{item.signal}-{item.count}{audit}{_SUFFIX}"
 
-    def _make_room(self, folder: Path, wanted: int, kept: Kept) -> None:
-        claim = _patiently(folder / "room.lock")
-        if claim is None:
-            return  # whoever holds it makes room; at worst the next process makes it for this one
-        with claim:
+    def _fitting(self, folder: Path, items: Sequence[Item], kept: Kept, *, evict: bool) -> list[Item]:
+        """Return the items that there is room for. Older files go for newer items, what holds audit records last; while
+        another process makes room, none go.
+        """
+        if evict:
             _remove_left_over(folder)
-            there = self.entries()
-            too_much = sum(each.size for each in there) + wanted - self._size
-            for entry in sorted(there, key=lambda each: (not each.damaged, each.audit, _age(each))):
-                if too_much <= 0:
-                    return
-                if remove(entry):
-                    too_much -= entry.size
-                    kept.evicted[entry.signal] += 0 if entry.damaged else entry.count
+        there = self.entries()
+        too_much = sum(each.size for each in there) + sum(map(_file_size, items)) - self._size
+        files: list[Entry | Item] = [*(there if evict else ()), *items]
+        dropped: set[int] = set()
+        for oldest in sorted(files, key=_worth):
+            if too_much <= 0:
+                break
+            if isinstance(oldest, Item):
+                dropped.add(id(oldest))
+                too_much -= _file_size(oldest)
+                kept.reason = "the spool is too small" if _file_size(oldest) <= self._size else _TOO_LARGE
+                continue
+            too_much -= oldest.size
+            if remove(oldest) and not oldest.damaged:
+                kept.evicted[oldest.signal] += oldest.count
+        return [item for item in items if id(item) not in dropped]
 
 
 def read(entry: Entry) -> bytes:
@@ -194,15 +210,15 @@ def too_old(entry: Entry) -> bool:
     return entry.signal == "metrics" and time.time() - entry.made > METRICS_AGE
 
 
-def _merged(items: Sequence[Item]) -> Iterator[Item]:
-    """Join small requests that follow each other: OTLP requests one after the other are one request. Metrics stay, as
-    their age decides whether they are sent.
+def _merged(items: Sequence[Item], most: int) -> Iterator[Item]:
+    """Join small requests that follow each other, up to `most` bytes: OTLP requests one after the other are one.
+    Metrics stay, as their age decides whether they are sent.
     """
     group: list[Item] = []
     for item in items:
         size = sum(len(each.body) for each in group) + len(item.body)
         alike = group and (group[0].signal, group[0].audit) == (item.signal, item.audit) and item.signal != "metrics"
-        if group and not (alike and size <= _MERGED_BYTES):
+        if group and not (alike and size <= most):
             yield _joined(group)
             group = []
         group.append(item)
@@ -220,6 +236,15 @@ def _sealed(body: bytes) -> bytes:
     return _head(body) + b"\n" + body
 
 
+def _worth(each: Entry | Item) -> tuple[bool, bool, float]:
+    """Return what comes first in the order in which files go."""
+    return (isinstance(each, Item) or not each.damaged, each.audit, each.made)
+
+
+def _file_size(item: Item) -> int:
+    return len(_head(item.body)) + 1 + len(item.body)
+
+
 def _head(body: bytes) -> bytes:
     return b"%s %08x %d" % (_MAGIC, zlib.crc32(body), len(body))
 
@@ -229,6 +254,8 @@ def _entry(file: os.DirEntry[str]) -> Entry | None:
     if not match:
         return None
     try:
+        if not file.is_file(follow_symlinks=False):
+            return None
         size = file.stat(follow_symlinks=False).st_size
     except FileNotFoundError:  # delivered meanwhile
         return None
@@ -259,11 +286,12 @@ def _patiently(path: Path) -> Claim | None:
 
 def _remove_left_over(folder: Path) -> None:
     """Delete what processes that were killed while writing left behind."""
-    for file in os.scandir(folder):
-        if file.name.startswith("."):
-            with suppress(FileNotFoundError):
-                if time.time() - file.stat().st_mtime > _LEFT_OVER_SECONDS:
-                    Path(file.path).unlink()
+    with os.scandir(folder) as files:
+        for file in files:
+            if file.name.startswith("."):
+                with suppress(FileNotFoundError):
+                    if time.time() - file.stat().st_mtime > _LEFT_OVER_SECONDS:
+                        Path(file.path).unlink()
 
 
 def _why(error: Exception) -> str:
