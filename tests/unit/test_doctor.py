@@ -224,22 +224,22 @@ def test_a_port_that_is_not_used_is_not_asked_for(setup):
     assert ":8889" not in addresses("destinations: {p: {type: prometheus, endpoint: 'http://p:9090'}}")
 
 
-def test_the_disk_has_to_hold_a_queue_for_each_exporter_and_signal(setup, monkeypatch):
+def test_the_disk_has_to_hold_a_queue_for_each_exporter_and_signal_and_one_for_audit(setup, monkeypatch):
     text = (
         "destinations: {bus: {type: kafka, brokers: ['k:9092']}, j: {type: jaeger, endpoint: 'j:4317'},"
         " p: {type: prometheus}, c: {type: console}}\n"
         "tenants: {list: {acme: {isolation: dedicated}}}\n"
         "collector: {queue: {size: 1GiB}}"
     )
-    room = {"free": parse_size("8GiB")}
+    room = {"free": parse_size("18.1GiB")}
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), room))
     (finding,) = collector.check_disk(setup(text))
     assert finding.state == "ok"
-    assert finding.found.endswith("8.0GiB for 8 queues of 1GiB")
-    room["free"] -= 1
+    assert finding.found.endswith("18.1GiB for 10 queues of 1GiB")
+    room["free"] -= parse_size("100MiB")
     (finding,) = collector.check_disk(setup(text))
     assert finding.state == "warning"
-    assert "which may need 8.0GiB" in finding.found
+    assert "which may need 18.0GiB" in finding.found
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -60,7 +60,9 @@ def test_exporters_are_grouped_by_destination_and_say_whose_alone_they_are(rende
     exporters_ = [node for node in picture(rendered).nodes if node.kind == "exporter"]
     jaeger = {node.title: node.lines for node in exporters_ if node.group == "jaeger"}
     assert jaeger == {"otlp/jaeger": (), "otlp/jaeger.acme": ("of acme alone",)}
-    assert {node.group for node in exporters_} == {"jaeger", "scrape", "local"}
+    assert {node.group for node in exporters_ if node.group} == {"jaeger", "scrape", "local"}
+    # What full queues do not take is at no destination.
+    assert {node.title for node in exporters_ if not node.group} == {"file/full.jaeger", "file/full.jaeger.acme"}
 
 
 def test_one_signal_can_be_drawn_alone(rendered):

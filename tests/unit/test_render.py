@@ -73,11 +73,42 @@ def test_a_dollar_in_a_value_is_not_expanded_by_the_collector():
     assert config["exporters"]["otlphttp/o"]["endpoint"] == "http://a/$${env:SECRET}"
 
 
-def test_every_exporter_that_can_has_a_queue_on_disk_that_makes_senders_wait():
+def test_every_exporter_that_can_has_a_queue_on_disk_and_only_one_for_audit_makes_senders_wait():
     for name, exporter in collector(FULL)["exporters"].items():
+        if name.startswith("file/full."):
+            continue
         assert exporter["sending_queue"]["storage"] == "file_storage/queue", name
-        assert exporter["sending_queue"]["block_on_overflow"] is True
+        assert exporter["sending_queue"]["block_on_overflow"] is name.endswith(".AUDIT"), name
         assert exporter["sending_queue"]["sizer"] == "bytes"
+
+
+def test_what_a_full_queue_does_not_take_is_left_out_at_its_destination_and_audit_records_nowhere():
+    config = collector(MANY)
+    pipelines = config["service"]["pipelines"]
+    asked = {name: each for name, each in config["connectors"].items() if name.startswith("failover/")}
+    queued = {name for name, each in config["exporters"].items() if "sending_queue" in each}
+    found = set()
+    for name, each in asked.items():
+        (first,), (second,) = each["priority_levels"]
+        assert pipelines[first]["receivers"] == pipelines[second]["receivers"] == [name]
+        # Nothing but the queue decides: what stands before it fails for everybody, as it does for a poisoned record.
+        assert "processors" not in pipelines[first]
+        found.update(pipelines[first]["exporters"])
+        assert pipelines[second]["exporters"][0].startswith("file/full.")
+    assert found == {name for name in queued if not name.endswith(".AUDIT")}
+    ordinary = {name for name, each in pipelines.items() if set(each["exporters"]) & queued} - set(asked)
+    assert {name.partition(".")[0] for name in ordinary} <= {
+        "traces/queue", "logs/queue", "metrics/queue", "logs/audit", "logs/audit-lane", "metrics/stats",
+    }  # fmt: skip
+
+
+@pytest.mark.case("request_beyond_queue")
+@pytest.mark.parametrize("size", ["8MiB", "512KiB", "1B", "67108863B"])
+def test_a_queue_that_cannot_hold_the_largest_request_is_refused(size):
+    message = rf"t\.yaml:1: collector\.queue\.size: expected 64MiB or more, .* got the string '{size}'"
+    with pytest.raises(InputError, match=message):
+        collector(f"collector: {{queue: {{size: {size}}}}}")
+    collector("collector: {queue: {size: 64MiB}}")
 
 
 def test_every_pipeline_from_outside_limits_memory_first_and_checks_the_tenant():
@@ -150,17 +181,19 @@ def test_a_dedicated_tenant_has_its_own_sampler_and_exporters_and_shared_ones_ke
     assert table == {'attributes["tenant.id"] == "acme"': ["traces/sample.acme", "traces/stats.dd.acme"],
                      'attributes["tenant.id"] == "globex"': ["traces/sample"]}  # fmt: skip
     assert config["service"]["pipelines"]["traces/lane.acme"]["exporters"] == [
-        "forward/traces.dest.jaeger.acme", "forward/traces.dest.elastic.acme", "forward/traces.dest.dd.acme",
+        "forward/traces.jaeger.acme", "forward/traces.elastic.acme", "forward/traces.dd.acme",
     ]  # fmt: skip
     assert set(config["exporters"]) >= {"otlp/jaeger", "otlp/jaeger.acme", "elasticsearch/elastic.acme"}
 
 
 def test_a_tenant_with_a_choice_of_destinations_reaches_those_only():
     config = collector(MANY)
-    reached = {way[-1] for way in ways(config) if any(name.endswith("/lane.group-1") for name in way)}
-    assert reached == {"otlp/jaeger", "elasticsearch/elastic", "file/nowhere"}
-    categories = config["processors"]["filter/categories.elastic.group-1"]["logs"]["log_record"]
-    assert categories == ['not IsMatch(attributes["theodore.category"], "^(audit|business)$$")']
+    reached = {way[-1] for way in ways(config) if any(name.endswith("lane.group-1") for name in way)}
+    kept = {"otlp/jaeger", "elasticsearch/elastic", "elasticsearch/elastic.AUDIT", "file/nowhere"}
+    assert reached == kept | {"file/full.jaeger", "file/full.elastic", "file/full.elastic.group-1"}
+    categories = config["processors"]["filter/categories.logs.elastic.group-1"]["logs"]["log_record"]
+    assert categories == ['not IsMatch(attributes["theodore.category"], "^(business)$$")']
+    assert "filter/categories.audit.elastic.group-1" in config["processors"]
 
 
 def test_a_tenant_cannot_drop_what_it_is_known_by():
@@ -178,17 +211,18 @@ def test_a_thousand_shared_tenants_add_no_pipeline_no_exporter_and_no_processor(
 def test_categories_of_a_destination_are_filtered_behind_redaction():
     config = collector('destinations: {s: {type: siem, endpoint: "siem:6514"}, f: {type: file, directory: /x}}')
     pipelines = config["service"]["pipelines"]
-    assert pipelines["logs/out"]["exporters"] == ["forward/logs.dest.s", "file/f.logs"]
-    assert pipelines["logs/dest.s"] == {
-        "receivers": ["forward/logs.dest.s"],
-        "processors": ["filter/categories.s", "transform/siem"],
-        "exporters": ["syslog/s"],
+    assert pipelines["logs/out"]["exporters"] == ["file/f.logs"]
+    assert pipelines["logs/audit"]["exporters"] == ["forward/audit.s", "file/f.logs"]
+    assert pipelines["logs/audit.s"] == {
+        "receivers": ["forward/audit.s"],
+        "processors": ["transform/siem"],
+        "exporters": ["syslog/s.AUDIT"],
     }
 
 
 def test_the_exporters_are_told_by_destination_signals_and_tenant():
     told = exporters(load_text(MANY, "t.yaml"))
-    assert set(collector(MANY)["exporters"]) - {"file/nowhere"} == {exporter.id for exporter in told}
+    assert set(collector(MANY)["exporters"]) >= {exporter.id for exporter in told}
     assert next(e for e in told if e.tenant == "acme") == Exporter("otlp/jaeger.acme", "jaeger", ("traces",), "acme")
 
 

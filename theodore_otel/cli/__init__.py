@@ -21,6 +21,7 @@ COMMANDS = {
     "config": "Explain the configuration and print its JSON Schema.",
     "collector": "Install, build, inspect and run the collector binary.",
     "stack": "Run the local stack in the background.",
+    "queue": "Look at, move or drop what waits on the collector's disk.",
     "run": "Run a command that is observed.",
     "instrument": "Find functions worth watching, and list the presets.",
     "doctor": "Check that everything is in place, and say what to do.",

@@ -17,6 +17,7 @@ from theodore_otel.errors import InputError
 from theodore_otel.files import write
 
 if TYPE_CHECKING:
+    from theodore_otel.otelcol.queues import Folder
     from theodore_otel.query.health import HealthSource
     from theodore_otel.query.local import Loaded, LocalStore
 
@@ -116,17 +117,40 @@ def _config(config_file: Path | None) -> Any:
     return load(config_file or DEFAULT_FILE)
 
 
-def _running() -> Addresses | None:
-    import yaml
-
+def queues(config_file: Path | None) -> Folder:
+    """Return where the collector's queues are: as the file given says, else as the running stack was rendered."""
     from theodore_otel import paths
+    from theodore_otel.otelcol import queues as held
 
     try:
-        rendered = yaml.safe_load((paths.home() / "stack" / "collector.yaml").read_text(encoding="utf-8"))
+        if not config_file:
+            return held.of_rendered(_rendered())
+    except (OSError, KeyError, TypeError, ValueError):
+        pass  # no stack was ever started here, or it was configured by hand
+    config = _config(config_file)
+    return held.of(config) if config else held.Folder(paths.home() / "queue", ())
+
+
+def _rendered() -> Any:
+    """Return the configuration that the stack was started with. Raises OSError or ValueError when there is none."""
+    import yaml
+
+    from theodore_otel.otelcol import supervise
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.load(supervise.config_file().read_text(encoding="utf-8"), loader)  # noqa: S506 - it is safe
+    except yaml.YAMLError as error:
+        raise ValueError("it is no YAML") from error
+
+
+def _running() -> Addresses | None:
+    try:
+        rendered = _rendered()
         prometheus = rendered["service"]["telemetry"]["metrics"]["readers"][0]["pull"]["exporter"]["prometheus"]
         health = rendered["extensions"]["health_check"]["endpoint"]
         return Addresses(health, f"{prometheus['host']}:{prometheus['port']}")
-    except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError):
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
         return None  # no stack was ever started here, or it was configured by hand
 
 

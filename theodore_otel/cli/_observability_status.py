@@ -16,6 +16,7 @@ from theodore_otel.cli._io import format_option, note
 from theodore_otel.errors import InputError
 
 if TYPE_CHECKING:
+    from theodore_otel.otelcol.queues import Folder
     from theodore_otel.query import Status
     from theodore_otel.query.collector import CollectorStatus, Exporter
 
@@ -25,6 +26,8 @@ _WINDOW = 3600 * common.SECOND
 # The share of the alert rule high_error_rate: one failure among many researches is work as usual.
 _FAILED_SHARE = 0.05
 _FULL_SHARE = 0.8
+_SOON = 60.0
+"""Seconds after a start in which nothing has to be sent yet."""
 _RECORDS = {"traces": "trace", "logs": "log record", "metrics": "metric point"}
 
 
@@ -41,7 +44,7 @@ class Check:
 
 @click.command()
 @common.config_option
-@click.option("--component", help="Only this part: collector, exporters, store or research.")
+@click.option("--component", help="Only this part: collector, exporters, queues, store or research.")
 @click.option("--detailed", is_flag=True, help="Every exporter, tenant and failed research.")
 @click.option("--alerts-only", is_flag=True, help="Only what is not well.")
 @format_option("table", "json", "yaml")
@@ -59,7 +62,8 @@ def command(
 
     where = common.addresses(config_file)
     held = common.store(config_file).status(time.time_ns() - _WINDOW)
-    checks = [*_collector(collector.ask(where.health, where.telemetry), where), _store(held), _research(held)]
+    told = collector.ask(where.health, where.telemetry)
+    checks = [*_collector(told, where), *_queues(common.queues(config_file)), _store(held), _research(held)]
     if component:
         checks = _chosen(checks, component)
     state = max((check.state for check in checks), key=lambda name: _EXIT[name])
@@ -108,7 +112,7 @@ def _collector(status: CollectorStatus, where: common.Addresses) -> Iterator[Che
 def _exporters(status: CollectorStatus) -> Check:
     troubles, details = _documents(status), []
     for name, exporter in sorted(status.exporters.items()):
-        trouble = _trouble(exporter)
+        trouble = _trouble(exporter, status.uptime)
         if trouble:
             troubles.append(f"{name} {trouble}")
         queue = "" if exporter.queue is None else f", queue {exporter.queue:,.0f} of {exporter.capacity or 0:,.0f}"
@@ -127,14 +131,26 @@ def _documents(status: CollectorStatus) -> list[str]:
     return troubles
 
 
-def _trouble(exporter: Exporter) -> str:
+def _trouble(exporter: Exporter, uptime: float | None) -> str:
     if sum(exporter.dropped.values()):
-        return f"dropped {_counts(exporter.dropped)}: its queue was full"
+        return f"left out {_counts(exporter.dropped)}: its queue was full"
     if sum(exporter.failed.values()):
         return f"failed to send {_counts(exporter.failed)}"
     if exporter.queue and exporter.capacity and exporter.queue >= _FULL_SHARE * exporter.capacity:
         return f"has a queue that is {exporter.queue / exporter.capacity:.0%} full"
+    if exporter.queue and not sum(exporter.sent.values()) and (uptime or 0) > _SOON:
+        return f"has sent nothing, and {exporter.queue:,.0f} bytes wait"
     return ""
+
+
+def _queues(folder: Folder) -> Iterator[Check]:
+    """Tell of queues on this machine that nobody empties; nothing where there is none."""
+    from theodore_otel.otelcol import queues
+
+    found = [queue for queue in folder.list() if queue.left_behind or queue.state == "damaged"]
+    if found:
+        details = [queues.told(queue) if queue.left_behind else f"{queue.file}: {queue.trouble}" for queue in found]
+        yield Check("queues", "degraded", f"{len(found)} are not sent: theodore-otel queue list", details)
 
 
 def _counts(counter: Counter[str]) -> str:

@@ -77,11 +77,13 @@ def build() -> None:
 @click.option("--profile", metavar="NAME", help="Use this profile instead of the file's.")
 def run(config_file: Path, profile: str | None) -> None:
     """Render FILE's collector configuration and run it in the foreground, in place of this process."""
-    from theodore_otel.otelcol import launch
+    from theodore_otel.otelcol import launch, queues
 
     prepared = launch.prepare(config_file, profile, note)
     rendered = paths.home() / "run" / "collector.yaml"
     prepared.write(rendered)
+    if prepared.queues:
+        queues.check(prepared.queues, note)
     words = prepared.command(rendered)
     os.execve(words[0], words, prepared.environment)  # noqa: S606 - no shell is wanted
 
@@ -102,7 +104,7 @@ def prepare(config_file: Path, wanted: tuple[str, ...]) -> None:
     """
     from theodore_otel.config.loader import load_layers
     from theodore_otel.config.source import read
-    from theodore_otel.otelcol import credentials, launch
+    from theodore_otel.otelcol import credentials, launch, queues
 
     source = read(config_file)
     config = load_layers(source).config
@@ -112,6 +114,7 @@ def prepare(config_file: Path, wanted: tuple[str, ...]) -> None:
         if made := credentials.hand_out(file, owner, place):
             note(f"put {made.name} into {place}")
     launch.furnish(config, source, note)
+    queues.check(queues.of(config), note)
     note(f"{paths.home()} has what the collector needs")
 
 

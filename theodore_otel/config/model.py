@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from theodore_otel.config.alerting import Alerting
 from theodore_otel.config.base import HostPort, Level, Name, Rate, Secret, Section, ServiceId, TenantId, Tls, Url
@@ -12,7 +12,7 @@ from theodore_otel.config.destinations import Destination, Selection, selected
 from theodore_otel.config.health import Health
 from theodore_otel.config.helm import Helm
 from theodore_otel.config.instrument import Instrument
-from theodore_otel.config.units import Duration, Size
+from theodore_otel.config.units import Duration, Size, format_size
 
 
 class Service(Section):
@@ -33,11 +33,26 @@ class Listen(Section):
     metrics: HostPort = Field("127.0.0.1:8889", description="Theodore's metrics for a Prometheus that scrapes.")
 
 
+LEAST_QUEUE = 64 * 2**20
+"""Bytes that a queue has to hold: a request has 16 MiB at most, and grows by what the pipelines add to its records."""
+
+
 class Queue(Section):
     """The queue on disk in front of every destination that can have one."""
 
     directory: str | None = Field(None, description="Folder; `queue` in THEODORE_OTEL_HOME when empty.")
-    size: Size = Field("2GiB", validate_default=True, description="Most bytes one destination's queue may hold.")
+    size: Size = Field(
+        "2GiB",
+        validate_default=True,
+        description="Most bytes one destination's queue may hold; 64MiB at least, so that the largest request fits in.",
+    )
+
+    @field_validator("size")
+    @classmethod
+    def _holds_the_largest_request(cls, size: int) -> int:
+        if size < LEAST_QUEUE:
+            raise ValueError(f"expected {format_size(LEAST_QUEUE)} or more, so that the largest request fits in")
+        return size
 
 
 class Collector(Section):

@@ -93,7 +93,7 @@ def _weak(config: Config, lane: Lane, category: str) -> str | None:
     outlets = [
         outlet
         for outlet in lane.outlets
-        if outlet.signal == "logs" and (outlet.categories is None or category in outlet.categories)
+        if outlet.flow == "audit" and (outlet.categories is None or category in outlet.categories)
     ]
     names = [outlet.name.partition(".")[0] for outlet in outlets]
     kept = [guarantee(config.destinations[name], "logs") for name in names]

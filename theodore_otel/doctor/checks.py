@@ -28,6 +28,7 @@ CHECKS: dict[str, Check] = {
     "audit journal": journal.check_journal,
     "ports": collector.check_ports,
     "disk": collector.check_disk,
+    "queues": collector.check_queues,
 }
 
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from theodore_otel import paths
-from theodore_otel.config.guarantees import guarantee
 from theodore_otel.config.units import format_size
 from theodore_otel.doctor.finding import Finding, Setup, failed, ok, warning
 from theodore_otel.errors import InputError
-from theodore_otel.otelcol import COLLECTOR_VERSION, binary, find, launch, ports, secrets, supervise, validate
+from theodore_otel.otelcol import COLLECTOR_VERSION, binary, find, launch, ports, queues, secrets, supervise, validate
 from theodore_otel.render import render
-from theodore_otel.render.exporters import exporters
 from theodore_otel.render.files import stale
+from theodore_otel.render.lanes import ROOM_ON_DISK
 from theodore_otel.render.references import references
 
 _COLLECTORS = "otelcol"
@@ -118,47 +115,47 @@ def check_ports(setup: Setup) -> Iterator[Finding]:
 def check_disk(setup: Setup) -> Iterator[Finding]:
     """Is there room for every queue when all of them are full?"""
     queue = setup.config.collector.queue
-    folder = Path(queue.directory) if queue.directory else paths.home() / "queue"
+    held = queues.of(setup.config)
+    folder = held.path
     there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not os.access(there, os.W_OK):
         yield failed(f"{folder}: {there} cannot be written", "give the collector's user this folder")
         return
-    count = _queues(setup)
+    count = len(held.files)
     if not count:
         yield ok("no destination has a queue on disk")
         return
-    needed = count * queue.size
-    room = shutil.disk_usage(there).free + _used(folder)
+    needed = int(count * queue.size * ROOM_ON_DISK) + queues.RESERVE
+    room = queues.disk_room(folder)
     said = f"{folder}: {_rounded(room)} for {count} queues of {format_size(queue.size)}"
     if room < needed:
         yield warning(
-            f"{said}, which may need {_rounded(needed)}",
+            f"{said}, which may need {_rounded(needed)}: `stack up` and `collector run` make them smaller",
             "lower collector.queue.size, or put collector.queue.directory on a larger disk",
         )
     else:
         yield ok(said)
 
 
+def check_queues(setup: Setup) -> Iterator[Finding]:
+    """Is every queue that something waits in a destination's, and whole?"""
+    found = queues.of(setup.config).list()
+    for queue in found:
+        if queue.state == "damaged":
+            todo = "theodore-otel stack up sets it aside, so that the collector starts"
+            yield failed(f"{queue.file}: the queue of {queue.name} is damaged: {queue.trouble}", todo)
+        elif queue.state == "set aside":
+            yield warning(queues.told(queue), f"theodore-otel queue inspect {queue.file}, queue drop {queue.file.name}")
+        elif queue.left_behind:
+            todo = f"theodore-otel queue move {queue.name} NAME, or queue drop {queue.name}"
+            yield warning(f"{queues.told(queue)} ({queue.file})", todo)
+    if not any(queue.left_behind or queue.state == "damaged" for queue in found):
+        waiting = sum(queue.counted.items for queue in found if queue.counted)
+        yield ok(f"{waiting:,} items wait, all of them for a destination" if waiting else "nothing is left behind")
+
+
 def _targets(files: list[str]) -> str:
     return " ".join(Path(file).stem for file in files)
-
-
-def _queues(setup: Setup) -> int:
-    """Return how many queues there are: one for each exporter and signal."""
-    destinations = setup.config.destinations
-    return sum(
-        guarantee(destinations[exporter.destination], signal).queue != "none"
-        for exporter in exporters(setup.config)
-        for signal in exporter.signals
-    )
-
-
-def _used(folder: Path) -> int:
-    used = 0
-    for file in folder.rglob("*"):
-        with suppress(OSError):  # the collector may have deleted it meanwhile
-            used += file.stat().st_blocks * 512
-    return used
 
 
 def _rounded(size: int) -> str:

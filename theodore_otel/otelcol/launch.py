@@ -11,7 +11,7 @@ from theodore_otel.config.loader import load_layers
 from theodore_otel.config.model import Config
 from theodore_otel.config.source import Source, parse, read
 from theodore_otel.errors import InputError
-from theodore_otel.otelcol import credentials, find, places, ports, secrets
+from theodore_otel.otelcol import credentials, find, places, ports, queues, secrets
 from theodore_otel.render import exporters, render
 from theodore_otel.render.files import RenderedFile, write
 from theodore_otel.render.memory import go_environment
@@ -30,6 +30,8 @@ class Prepared:
     """The configuration it reads; it holds no secret."""
     environment: dict[str, str]
     listeners: tuple[ports.Listener, ...]
+    queues: queues.Folder | None = None
+    """Where what waits is kept; None where that is nobody's business."""
 
     @property
     def health(self) -> str:
@@ -50,12 +52,14 @@ def prepare(config_file: Path | None, profile: str | None, note: places.Note) ->
     """Read and render a configuration, check what it refers to, and find the binary.
 
     Without a file the defaults of the profile `local` are taken. Raises InputError for whatever the user has to mend:
-    the file, an unset secret, a missing binary.
+    the file, an unset secret, a missing binary, a disk that is too small for the queues.
     """
     source = read(config_file) if config_file else parse("", _DEFAULTS)
     config = load_layers(source, profile or (None if config_file else LOCAL_PROFILE)).config
+    config = queues.fitted(config, note)
     text, environment = furnish(config, source, note)
-    return Prepared(find.installed(note), source, text, environment, listeners(config, source.name))
+    found = find.installed(note)
+    return Prepared(found, source, text, environment, listeners(config, source.name), queues.of(config))
 
 
 def furnish(config: Config, source: Source, note: places.Note) -> tuple[str, dict[str, str]]:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -19,7 +20,7 @@ import yaml
 
 from theodore_otel import paths
 from theodore_otel.errors import DownError, InputError
-from theodore_otel.otelcol import places, ports, process, validate
+from theodore_otel.otelcol import places, ports, process, queues, validate
 from theodore_otel.otelcol.launch import Prepared, make_folder
 
 START_LIMIT = 30.0
@@ -103,6 +104,8 @@ def up(prepared: Prepared, note: places.Note, limit: float = START_LIMIT) -> Sta
         if running:
             note("starting the collector anew: its configuration has changed, or it is not well")
             _stop(running, note, STOP_LIMIT)
+        if prepared.queues:
+            queues.check(prepared.queues, note)
         return Status("running", _start(prepared, limit))
 
 
@@ -271,5 +274,7 @@ def _log_from(offset: int) -> bytes:
 
 
 def _last_lines(count: int = 5) -> str:
-    lines = _log_from(max(0, log_file().stat().st_size - 8192)).decode("utf-8", "replace").splitlines()
+    text = _log_from(max(0, log_file().stat().st_size - 65536)).decode("utf-8", "replace")
+    # A panic while it ends says nothing of why it ended.
+    lines = re.split(r"^panic: ", text, maxsplit=1, flags=re.MULTILINE)[0].splitlines()
     return "\n".join(f"  {line[:500]}" for line in lines[-count:]) or "  (it is empty)"

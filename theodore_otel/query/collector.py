@@ -12,6 +12,8 @@ from http.client import HTTPException
 
 _TIMEOUT = 3.0
 _OWN_CHECKS = "httpcheck"
+_FULL = "file/full."
+"""Begins the names of what counts what full queues left out."""
 _SAMPLE = re.compile(r"^(?:otelcol_)?(\w+?)(?:_total)?(?:\{(.*)\})? (\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _SIGNALS = {"spans": "spans", "log_records": "logs", "logs": "logs", "metric_points": "metric points"}
@@ -37,7 +39,7 @@ class Exporter:
     failed: Counter[str] = field(default_factory=Counter)
     """Could not be sent."""
     dropped: Counter[str] = field(default_factory=Counter)
-    """Did not even fit into the queue."""
+    """Left out because its queue was full."""
     queue: float | None = None
     """What waits in the queue, in the queue's unit; None without a queue."""
     capacity: float | None = None
@@ -83,6 +85,7 @@ def ask(health: str, telemetry: str) -> CollectorStatus:
         status.telemetry = True
         for name, labels, value in _samples(text):
             _note(status, name, labels, value)
+        _assign_left_out(status)
     return status
 
 
@@ -129,11 +132,20 @@ def _note(status: CollectorStatus, name: str, labels: dict[str, str], value: flo
         _note_exporter(status.exporters.setdefault(labels.get("exporter", "?"), Exporter()), match[1], value)
 
 
+def _assign_left_out(status: CollectorStatus) -> None:
+    """Tell what full queues left out with the exporters whose queues they are."""
+    for name in [name for name in status.exporters if name.startswith(_FULL)]:
+        left_out = status.exporters.pop(name).sent
+        for other, exporter in status.exporters.items():
+            if other.partition("/")[2] == name.removeprefix(_FULL):
+                exporter.dropped += left_out
+
+
 def _note_exporter(exporter: Exporter, name: str, value: float) -> None:
     if name == "queue_size":
         exporter.queue = (exporter.queue or 0) + value
     elif name == "queue_capacity":
         exporter.capacity = (exporter.capacity or 0) + value
-    elif match := re.fullmatch(r"(sent|send_failed|enqueue_failed)_(\w+)", name):
-        counted = {"sent": exporter.sent, "send_failed": exporter.failed}.get(match[1], exporter.dropped)
+    elif match := re.fullmatch(r"(sent|send_failed)_(\w+)", name):
+        counted = exporter.sent if match[1] == "sent" else exporter.failed
         counted[_SIGNALS.get(match[2], match[2])] += int(value)

@@ -17,7 +17,7 @@ from theodore_otel.render.extra import with_extra
 from theodore_otel.render.files import RenderedFile
 from theodore_otel.render.filters import quoted
 from theodore_otel.render.health import targets
-from theodore_otel.render.lanes import SIGNALS, Lane, lanes, outlets
+from theodore_otel.render.lanes import FLOWS, Lane, lanes, outlets
 from theodore_otel.render.rules import redaction_rules
 from theodore_otel.render.templates import environment
 
@@ -58,9 +58,10 @@ def _ways(all_lanes: list[Lane]) -> dict[str, Any]:
     return {
         "lanes": all_lanes,
         "split": [lane for lane in all_lanes[1:] if lane.dedicated or lane.datadog != shared.datadog],
-        "outlets": outlets(all_lanes),
+        "outlets": [outlet for outlet in outlets(all_lanes) if outlet.has_pipeline],
+        "dropping": [outlet for outlet in outlets(all_lanes) if outlet.drops],
         "stats": list(dict.fromkeys(outlet for lane in all_lanes for outlet in lane.datadog)),
-        "nowhere": any(not lane.entries(signal) for lane in all_lanes for signal in SIGNALS),
+        "nowhere": any(not lane.entries(flow) for lane in all_lanes for flow in FLOWS),
     }
 
 

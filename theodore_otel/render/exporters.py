@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from theodore_otel.config.base import Signal
 from theodore_otel.config.destinations import AnyDestination
+from theodore_otel.config.guarantees import guarantee
 from theodore_otel.config.model import Config
 
-_COMPONENTS = {
+COMPONENTS = {
     "otlp": "otlp",
     "jaeger": "otlp",
     "zipkin": "zipkin",
@@ -39,6 +40,8 @@ class Exporter:
     signals: tuple[Signal, ...]
     tenant: str | None
     """The dedicated tenant whose own it is; None for one that tenants share."""
+    audit: bool = False
+    """Whether it takes audit and security records alone, whose queue makes senders wait when it is full."""
 
 
 def exporters(config: Config) -> list[Exporter]:
@@ -75,10 +78,21 @@ def listeners(config: Config) -> dict[str, str]:
     return used
 
 
-def exporter_id(name: str, destination: AnyDestination, signal: Signal, tenant: str | None) -> str:
-    """Return the id of the exporter that takes a signal to a destination. No name holds a dot, so no two are equal."""
+def sets_audit_apart(destination: AnyDestination) -> bool:
+    """Say whether audit and security records have a queue of their own, that nothing else fills."""
+    return "logs" in destination.signals and guarantee(destination, "logs").queue == "disk"
+
+
+def exporter_id(
+    name: str, destination: AnyDestination, signal: Signal, tenant: str | None, *, audit: bool = False
+) -> str:
+    """Return the id of the exporter that takes a signal to a destination.
+
+    No two are equal: no name holds a dot, and no tenant is written in capitals.
+    """
     parts = [name, tenant if tenant and has_own(destination) else None]
     parts.append(signal if destination.type in _BY_SIGNAL else None)
+    parts.append("AUDIT" if audit else None)
     return f"{_component(destination)}/{'.'.join(part for part in parts if part)}"
 
 
@@ -86,11 +100,16 @@ def _component(destination: AnyDestination) -> str:
     over_http = (destination.type == "otlp" and destination.protocol == "http") or (
         destination.type == "prometheus" and not scraped(destination)
     )
-    return "otlphttp" if over_http else _COMPONENTS[destination.type]
+    return "otlphttp" if over_http else COMPONENTS[destination.type]
 
 
 def _of(name: str, destination: AnyDestination, tenant: str | None) -> list[Exporter]:
     ids: dict[str, list[Signal]] = {}
     for signal in destination.signals:
         ids.setdefault(exporter_id(name, destination, signal, tenant), []).append(signal)
-    return [Exporter(each, name, tuple(signals), tenant) for each, signals in ids.items()]
+    found = [Exporter(each, name, tuple(signals), tenant) for each, signals in ids.items()]
+    if sets_audit_apart(destination):
+        found.append(
+            Exporter(exporter_id(name, destination, "logs", tenant, audit=True), name, ("logs",), tenant, True)
+        )
+    return found

@@ -14,10 +14,11 @@ from theodore_otel.config.model import Config
 from theodore_otel.config.units import format_size
 from theodore_otel.errors import InputError
 from theodore_otel.render import collector, prometheus
-from theodore_otel.render.exporters import Exporter, exporters, listeners, scraped
+from theodore_otel.render.exporters import listeners
 from theodore_otel.render.files import RenderedFile
 from theodore_otel.render.filters import host, port
 from theodore_otel.render.instrument import render_instrument
+from theodore_otel.render.lanes import ROOM_ON_DISK, queues
 from theodore_otel.render.memory import go_environment
 from theodore_otel.render.pods import STATE, Wanted
 from theodore_otel.render.references import references, strings
@@ -33,8 +34,6 @@ _PORTS = {"grpc": "otlp", "http": "otlp-http", "telemetry": "metrics", "metrics"
 _GIVEN = {"THEODORE_OTEL_HOME", "MY_POD_IP", "GOMEMLIMIT", "GOGC", _INSTANCE}
 # The limiter counts the heap alone: what Go and the system need besides comes on top.
 _ROOM_IN_MEMORY = 1.25
-# A queue's file has pages that are half full, and is written anew beside itself when it shrinks.
-_ROOM_ON_DISK = 1.25
 
 
 def render(config: Config, header: str) -> list[RenderedFile]:
@@ -151,19 +150,14 @@ def _secrets(section: BaseModel) -> Iterator[Secret]:
 
 
 def _check_storage(config: Config) -> None:
-    queues = sum(len(each.signals) for each in exporters(config) if _has_queue(config, each))
-    needed = math.ceil(queues * config.collector.queue.size * _ROOM_ON_DISK / 2**20) * 2**20
+    count = len(queues(config))
+    needed = math.ceil(count * config.collector.queue.size * ROOM_ON_DISK / 2**20) * 2**20
     if needed > config.helm.storage.size:
         raise InputError(
-            f"helm.storage.size: expected {format_size(needed)} or more for {queues} queues of up to "
+            f"helm.storage.size: expected {format_size(needed)} or more for {count} queues of up to "
             f"{format_size(config.collector.queue.size)} each (collector.queue.size), "
             f"got {format_size(config.helm.storage.size)}"
         )
-
-
-def _has_queue(config: Config, exporter: Exporter) -> bool:
-    destination = config.destinations[exporter.destination]
-    return not (destination.type in ("file", "local", "console") or scraped(destination))
 
 
 def _check_folders(config: Config) -> None:

@@ -23,6 +23,7 @@ DECISION_WAIT = "500ms"
 
 _FREE = "127.0.0.1:0"
 _NOWHERE = "file/nowhere"
+_FULL = "file/full."
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,12 @@ def isolate(rendered: Mapping[str, Any], exporters: Iterable[Exporter]) -> Isola
         "logs": {"level": "info", "encoding": "json"},
         "metrics": {"level": "none"},
     }
-    return Isolated(configuration, {name: each for name, each in captures.items() if each.id != _NOWHERE})
+    # What goes nowhere, or was no destination's queue's to take, is at no destination.
+    return Isolated(configuration, {file: each for file, each in captures.items() if not _is_gone(each.id)})
+
+
+def _is_gone(exporter: str) -> bool:
+    return exporter == _NOWHERE or exporter.startswith(_FULL)
 
 
 def _file(name: str) -> dict[str, Any]:
