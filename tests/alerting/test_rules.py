@@ -67,7 +67,7 @@ def test_each_alert_has_a_case_that_fires_and_one_that_does_not():
         rule["alert"] for group in yaml.safe_load(rules.text)["groups"] for rule in group["rules"] if "alert" in rule
     ]
     cases = {case["name"]: case["promql_expr_test"][0] for case in yaml.safe_load(tests.text)["tests"]}
-    assert len(names) == 15
+    assert len(names) == 17
     for name in names:
         assert cases[f"{name} fires"]["exp_samples"], name
         if name != "Watchdog":

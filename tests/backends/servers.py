@@ -59,6 +59,11 @@ class Server:
             self._process.kill()
             self._process.wait()
 
+    def signal(self, number: int) -> None:
+        """Send it a signal: SIGSTOP makes it hang, SIGCONT go on."""
+        if self._process:
+            self._process.send_signal(number)
+
     def _up(self) -> bool:
         assert self._process and self._process.poll() is None, self.log.read_text(errors="replace")[-3000:]
         return self.ready()

@@ -16,7 +16,7 @@ from theodore_otel.otelcol import credentials
 
 TOOL = Path(sys.executable).parent / "theodore-otel"
 CONFIGURATION = {
-    "collector": {"queue": {"size": "16MiB"}},
+    "collector": {"queue": {"size": "64MiB"}},
     "destinations": {
         "search": {"type": "elasticsearch", "endpoints": ["http://127.0.0.1:9"], "api_key": {"env": "ES_KEY"}}
     },

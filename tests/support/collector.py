@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import os
+import signal
 import subprocess
 import time
 import urllib.request
@@ -190,6 +191,13 @@ class Collector(Client):
         if self._process:
             self._process.kill()
             self._process.wait(30)
+
+    def reload(self) -> None:
+        """Have it read its configuration again (SIGHUP), and wait until it is ready."""
+        read = self.log.stat().st_size
+        assert self._process
+        self._process.send_signal(signal.SIGHUP)
+        wait_for(lambda: b"Everything is ready" in self.log.read_bytes()[read:], 30, self.said)
 
     def said(self) -> str:
         """Return the last of what it logged."""

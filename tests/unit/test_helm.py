@@ -290,7 +290,7 @@ def test_a_wrong_setting_is_told_by_its_key(text, message):
 
 def test_a_volume_too_small_for_the_queues_is_refused():
     said = refused(FULL.replace("40GiB", "10GiB"))
-    assert said.startswith("helm.storage.size: expected 36GiB or more for 10 queues of up to 2GiB each"), said
+    assert said.startswith("helm.storage.size: expected 25GiB or more for 10 queues of up to 2GiB each"), said
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from theodore_otel.render.exporters import listeners
 from theodore_otel.render.files import RenderedFile
 from theodore_otel.render.filters import host, port
 from theodore_otel.render.instrument import render_instrument
-from theodore_otel.render.lanes import ROOM_ON_DISK, queues
+from theodore_otel.render.lanes import queues
 from theodore_otel.render.memory import go_environment
 from theodore_otel.render.pods import STATE, Wanted
 from theodore_otel.render.references import references, strings
@@ -34,6 +34,8 @@ _PORTS = {"grpc": "otlp", "http": "otlp-http", "telemetry": "metrics", "metrics"
 _GIVEN = {"THEODORE_OTEL_HOME", "MY_POD_IP", "GOMEMLIMIT", "GOGC", _INSTANCE}
 # The limiter counts the heap alone: what Go and the system need besides comes on top.
 _ROOM_IN_MEMORY = 1.25
+# Not every queue is full at once, and its file then as large as it can be (lanes.ROOM_ON_DISK).
+_ROOM_ON_DISK = 1.25
 
 
 def render(config: Config, header: str) -> list[RenderedFile]:
@@ -151,7 +153,7 @@ def _secrets(section: BaseModel) -> Iterator[Secret]:
 
 def _check_storage(config: Config) -> None:
     count = len(queues(config))
-    needed = math.ceil(count * config.collector.queue.size * ROOM_ON_DISK / 2**20) * 2**20
+    needed = math.ceil(count * config.collector.queue.size * _ROOM_ON_DISK / 2**20) * 2**20
     if needed > config.helm.storage.size:
         raise InputError(
             f"helm.storage.size: expected {format_size(needed)} or more for {count} queues of up to "
