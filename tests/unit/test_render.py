@@ -190,7 +190,7 @@ def test_a_tenant_with_a_choice_of_destinations_reaches_those_only():
     config = collector(MANY)
     reached = {way[-1] for way in ways(config) if any(name.endswith("lane.group-1") for name in way)}
     kept = {"otlp/jaeger", "elasticsearch/elastic", "elasticsearch/elastic.AUDIT", "file/nowhere"}
-    assert reached == kept | {"file/full.jaeger", "file/full.elastic", "file/full.elastic.group-1"}
+    assert reached == kept | {"file/full.jaeger", "file/full.elastic"}
     categories = config["processors"]["filter/categories.logs.elastic.group-1"]["logs"]["log_record"]
     assert categories == ['not IsMatch(attributes["theodore.category"], "^(business)$$")']
     assert "filter/categories.audit.elastic.group-1" in config["processors"]
