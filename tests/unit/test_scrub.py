@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
@@ -40,6 +41,33 @@ def test_values_of_every_type_are_masked() -> None:
     )
     for secret in (KEY, "4111111111111111", "4.11", "planted", "777777"):
         assert secret not in sent
+
+
+@pytest.mark.case("nan_in_the_scrubber")
+def test_a_number_that_equals_nothing_stays() -> None:
+    assert "double_value: nan" in _sent(AnyValue(string_value="m"), ratio=AnyValue(double_value=float("nan")))
+
+
+@pytest.mark.case("smuggled_names")
+def test_control_characters_hide_no_secret_word_and_are_gone() -> None:
+    nested = AnyValue()
+    nested.kvlist_value.values.add(key="pass\x05word", value=AnyValue(string_value="planted"))
+    sent = _sent(
+        AnyValue(string_value="pass\x02word=hunter2\x1b[0m"), **{"to\x1fken": AnyValue(string_value="x7")}, a=nested
+    )
+    for gone in ("planted", "hunter2", "x7", "\\0"):
+        assert gone not in sent
+
+
+def test_names_of_scopes_and_texts_of_metrics_are_masked() -> None:
+    request = ExportMetricsServiceRequest()
+    scope = request.resource_metrics.add().scope_metrics.add()
+    scope.scope.name, scope.scope.version = f"a {KEY}", f"b {KEY}"
+    metric = scope.metrics.add(name=f"c {KEY}", description=f"d {KEY}", unit=f"e {KEY}")
+    metric.gauge.data_points.add(as_int=1)
+    _scrubber().metrics(request)
+    assert str(request).count("[REDACTED]") == 5
+    assert KEY not in str(request)
 
 
 def test_numbers_that_are_no_cards_stay() -> None:

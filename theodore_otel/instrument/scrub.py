@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, Protocol
 
-from theodore_otel.instrument.texts import shortened
+from theodore_otel.instrument.texts import shortened, without_controls
 
 _URL_KEYS: Final = frozenset({"url.full", "http.url", "http.target", "url.original"})
 _QUERY_KEYS: Final = frozenset({"url.query", "url.fragment"})
@@ -52,7 +52,7 @@ class Scrubber:
         for resource in request.resource_spans:
             self._attributes(resource.resource.attributes)
             for scope in resource.scope_spans:
-                self._attributes(scope.scope.attributes)
+                self._scope(scope.scope)
                 for span in scope.spans:
                     self._span(span)
 
@@ -61,10 +61,9 @@ class Scrubber:
         for resource in request.resource_logs:
             self._attributes(resource.resource.attributes)
             for scope in resource.scope_logs:
-                self._attributes(scope.scope.attributes)
+                self._scope(scope.scope)
                 for record in scope.log_records if records else ():
-                    if record.event_name:
-                        record.event_name = self.text(record.event_name)
+                    self._texts(record, "event_name", "severity_text")
                     self._value(record.body)
                     self._attributes(record.attributes)
 
@@ -73,14 +72,16 @@ class Scrubber:
         for resource in request.resource_metrics:
             self._attributes(resource.resource.attributes)
             for scope in resource.scope_metrics:
-                self._attributes(scope.scope.attributes)
+                self._scope(scope.scope)
                 for metric in scope.metrics:
+                    self._texts(metric, "name", "description", "unit")
+                    self._attributes(metric.metadata)
                     for point in getattr(metric, metric.WhichOneof("data")).data_points:
                         self._attributes(point.attributes)
 
     def text(self, value: str) -> str:
-        """Mask secrets in one text; a very long one is cut."""
-        return self._load().text(shortened(value))
+        """Mask secrets in one text, and take control characters out; a very long one is cut."""
+        return self._load().text(shortened(without_controls(value)))
 
     def secret_key(self, name: str) -> bool:
         """Say whether the value of a key of this name is a secret."""
@@ -93,7 +94,7 @@ class Scrubber:
         matcher = self._load()
         masked: list[str] = []
         secret_follows = False
-        for argument in argv:
+        for argument in map(without_controls, argv):
             name, equals, _ = argument.partition("=")
             secret = name.startswith("-") and matcher.key(name.lstrip("-").replace("-", "_"))
             known = next((s for s in secrets if argument == s or (argument[:1] == "-" and argument.endswith(s))), None)
@@ -109,23 +110,35 @@ class Scrubber:
         return masked
 
     def _span(self, span: Any) -> None:
-        span.name = self.text(span.name)
-        if span.status.message:
-            span.status.message = self.text(span.status.message)
+        self._texts(span, "name", "trace_state")
+        if span.HasField("status"):
+            self._texts(span.status, "message")
         self._attributes(span.attributes)
-        if span.trace_state:
-            span.trace_state = self.text(span.trace_state)
         for event in span.events:
-            event.name = self.text(event.name)
+            self._texts(event, "name")
             self._attributes(event.attributes)
         for link in span.links:
-            if link.trace_state:
-                link.trace_state = self.text(link.trace_state)
+            self._texts(link, "trace_state")
             self._attributes(link.attributes)
+
+    def _scope(self, scope: Any) -> None:
+        self._texts(scope, "name", "version")
+        self._attributes(scope.attributes)
+
+    def _texts(self, message: Any, *fields: str) -> None:
+        for field in fields:
+            text = getattr(message, field)
+            masked = self.text(text) if text else text
+            if masked is not text:
+                setattr(message, field, masked)
 
     def _attributes(self, attributes: Any) -> None:
         matcher = self._load()
         for attribute in attributes:
+            if not attribute.key.isprintable():
+                attribute.key = without_controls(attribute.key)
+            if not attribute.value.string_value.isprintable():
+                attribute.value.string_value = without_controls(attribute.value.string_value)
             self._attribute(attribute, matcher)
             masked = matcher.text(attribute.key)
             if masked is not attribute.key and masked != attribute.key:
@@ -163,7 +176,7 @@ class Scrubber:
         elif kind in ("int_value", "bytes_value", "double_value"):
             content = getattr(value, kind)
             masked = self._load().value("", content)
-            if masked != content:
+            if masked is not content:
                 value.string_value = masked
 
     def _load(self) -> Matcher:

@@ -12,6 +12,7 @@ _LONGEST: Final = 1024
 _LARGEST: Final = 2**63
 _LONGEST_SCANNED: Final = 32_768
 _LONGEST_WORD: Final = 2_048
+_CONTROLS: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _URL: Final = re.compile(r"\b([a-zA-Z][a-zA-Z0-9+.-]{0,20}://)(?:[^/\s@?#]*@)?([^\s?#\"'<>]*)(?:[?#][^\s\"'<>)]*)?")
 
 
@@ -24,6 +25,11 @@ def shortened(text: str) -> str:
         return text
     at_least = _LONGEST_SCANNED - _LONGEST_WORD
     return text[: max(text.rfind(" ", at_least, _LONGEST_SCANNED), at_least)] + " ..."
+
+
+def without_controls(text: str) -> str:
+    """Return a text without control characters, as the collector leaves it: tab, newline and carriage return stay."""
+    return text if text.isprintable() else _CONTROLS.sub("", text)
 
 
 def clean_url(text: str) -> str:

@@ -142,13 +142,16 @@ class Matcher:
         return hits
 
     def _is_secret_key(self, key: str) -> bool:
-        """Say whether a key holds a secret word and is not excepted; remembered for the 4,096 latest keys."""
+        """Say whether a key holds a secret word beside what is excepted; remembered for the 4,096 latest keys."""
         text = f"\x1f{key.translate(_NO_MARKS)}\x1e"
         if self._keys.search(text) is None:
             return False
         parts = key.split(".")
-        if not self._except.isdisjoint(".".join(parts[index:]) for index in range(len(parts))):
-            return False
+        for index in range(len(parts)):
+            if ".".join(parts[index:]) in self._except:
+                # What it stands in may be a secret still.
+                text = f"\x1f{'.'.join([*parts[:index], '']).translate(_NO_MARKS)}\x1e"
+                break
         for innocent in self._innocent:
             text = innocent.sub("\\1\x08\\2", text)
         return self._keys.search(text) is not None

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 
 from theodore_otel.redaction import key_words
 from theodore_otel.redaction.key_words import RS, US
+from theodore_otel.redaction.matcher import MASK
 
 MARK = "\x02"
-"""Stands where a secret was; in front of it when it is to be hashed."""
-END = "\x04"
-"""Stands behind a secret that is to be hashed."""
+"""Stands in a mask that was made."""
+START, END = "\x04", "\x0e"
+"""Stand around a secret that is to be hashed."""
 
-# What no value holds: the marks, names of fields, what stands for masks and digests that were there, the separators.
-_CONTROLS = r"\x02-\x04\x07\x0e\x0f\x1e\x1f"
+# What no match holds: names of fields, what stands for a mask or a digest that was there, the separators. The mark in a
+# mask may be in one, because the mask is a text to the rules that follow.
+_CONTROLS = r"\x03\x07\x10\x1e\x1f"
 _NEGATED = {r"\S": rf"[^\s{_CONTROLS}]", r"\D": rf"[^\d{_CONTROLS}]", r"\W": rf"[^\w{_CONTROLS}]"}
 _NO_LITERAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
@@ -37,13 +39,13 @@ class Rule:
 
     @property
     def masked(self) -> str:
-        """Return what replaces a match: the context around the mark."""
-        return self._around(MARK)
+        """Return what replaces a match: the context around the mask."""
+        return self._around(f"{MASK[:-1]}{MARK}{MASK[-1]}")
 
     @property
     def marked(self) -> str:
-        """Return what replaces a match: the context around the secret, which stands between two marks."""
-        return self._around(f"{MARK}${1 + self.before}{END}")
+        """Return what replaces a match: the context around the secret, marked to be hashed."""
+        return self._around(f"{START}${1 + self.before}{END}")
 
     def _around(self, text: str) -> str:
         return "$1" * self.before + text + f"${2 + self.before}" * self.after
@@ -75,8 +77,11 @@ def key_rules(word: str, gates: Sequence[str] = ()) -> tuple[Rule, Rule]:
 
 
 def spared_keys(names: Sequence[str]) -> str:
-    """Return a pattern whose group is such a name, by itself or as the last part of a nested one, before its `RS`."""
-    return rf"({US}(?:[^{RS}{US}]*\.)?(?:{'|'.join(map(quoted, names))})){RS}"
+    """Return a pattern of such a name before its `RS`, alone or as the last part of a nested one: group 2.
+
+    Group 1 is what stands before it, which may be a secret still.
+    """
+    return rf"({US}(?:[^{RS}{US}]*?\.)?)({'|'.join(map(quoted, names))}){RS}"
 
 
 def tokens(pattern: str) -> list[str]:

@@ -8,7 +8,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from theodore_otel.instrument.texts import shortened
+from theodore_otel.instrument.texts import shortened, without_controls
 
 if TYPE_CHECKING:
     from theodore_otel.redaction.matcher import Matcher
@@ -60,7 +60,7 @@ def plain(value: Any, depth: int = _DEEPEST) -> Any:
     """Return a copy made of texts, numbers, maps and lists only; everything else as a text. Nothing is masked yet."""
     kind = type(value)
     if kind is str:
-        return value if value.isascii() and len(value) <= _LONGEST_AS_IS else _text(value)
+        return value if value.isascii() and len(value) <= _LONGEST_AS_IS and value.isprintable() else _text(value)
     if kind is int:
         return value if -_LARGEST <= value < _LARGEST else _described(value)
     if kind in _PLAIN:
@@ -101,7 +101,8 @@ def word(word: str) -> str:
 
 
 def _text(value: str) -> str:
-    return shortened(value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8"))
+    text = value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+    return shortened(without_controls(text))
 
 
 def _described(value: Any) -> str:
