@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 from support.canaries import INNOCENT, canary, key_canary, key_words, kinds
@@ -30,10 +31,36 @@ def home(tmp_path, monkeypatch):
     audit_process._journal.writer.abandon()
 
 
+def odd() -> list[str]:
+    """Return texts that look like cards and are none, and such as steer what masks."""
+    dice = random.Random(7)
+    made = [
+        "4111111111111112",
+        "MT53MALT80640T85GOOMFS69B1LMA9H",
+        "doc\x02name",
+        "a\x1eb\x1fc\x05d\x07",
+        "\ud800broken",
+    ]
+    made += ["u\x00", "é" * 5000, "z" * 200_000, "[REDACTED]", f"[HASH:{'a' * 64}]", "x@y", 'q "quoted" \\ back']
+    for prefix in ("4", "51", "2221", "6011", "3530", "37", "3056", "62"):
+        digits = prefix + "".join(dice.choices("0123456789", k=(15 if prefix == "37" else 16) - len(prefix)))
+        groups = " ".join(digits[at : at + 4] for at in range(0, len(digits), 4))
+        made += [
+            digits,
+            groups,
+            groups.replace(" ", "-"),
+            f" {digits} ",
+            f"order {digits}.",
+            f"{digits}\x02",
+            f"-{digits}",
+        ]
+    return made
+
+
 def write() -> int:
     """Put every text into every field, alone and beside others."""
     count = 0
-    for text in (*(each.text for each in CANARIES), *map(str, INNOCENT.values())):
+    for text in (*(each.text for each in CANARIES), *map(str, INNOCENT.values()), *odd()):
         audit(
             text,
             user_id=text,
@@ -41,7 +68,8 @@ def write() -> int:
             outcome=text,
             plain=text,
             quoted=f'"{text}"',
-            inner={"list": [text, text]},
+            inner={"list": [text, text], text: text},
+            **{text: 1, "number": int(text) if text.strip().isascii() and text.strip().isdigit() else 0},
         )
         audit(
             "read",
@@ -57,6 +85,7 @@ def write() -> int:
     return count + 1
 
 
+@pytest.mark.case("audit_card_like")
 def test_every_hash_fits_what_arrives_and_no_secret_does(home, tmp_path_factory):
     count = write()
     records = list(of_journal(home / "audit"))

@@ -9,17 +9,21 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
 from theodore_otel.conventions import names
 from theodore_otel.telemetry import redact
+
+if TYPE_CHECKING:
+    from theodore_otel.redaction.matcher import Matcher
 
 _LONGEST: Final = 1024
 _LONGEST_DETAILS: Final = 32_768
 _LONGEST_KEPT: Final = 256
 # The collector marks what it finds with control characters, and takes those it is sent out.
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]+")
-_DIGITS: Final = re.compile(r"\s*[0-9][0-9 -]*\s*", re.ASCII)
+_TRIES: Final = 4
 _AROUND: Final = (names.TENANT_ID, names.CORRELATION_ID, names.USER_ID, names.COMPONENT)
 
 
@@ -27,10 +31,13 @@ def short(value: Any) -> str | None:
     """Return a value as a masked text of one line; None for nothing."""
     if value is None:
         return None
-    text = _masked(_CONTROLS.sub(" ", redact.text(value)))
-    for _ in range(3):
-        text = _masked(text.strip()[:_LONGEST])
-    return text.strip() or None
+    text = _CONTROLS.sub(" ", redact.text(value)).strip()[:_LONGEST]
+    for _ in range(_TRIES):
+        masked = _masked(text).strip()[:_LONGEST]
+        if masked == text:
+            return text or None
+        text = masked
+    return redact.matcher().mask
 
 
 def details(context: Mapping[str, Any]) -> str | None:
@@ -85,13 +92,13 @@ def _key(key: Any) -> str:
 
 
 def _masked(text: str) -> str:
-    """Return a text masked as the collector will: it cannot check the last digit of what looks like a card number, so
-    that a text of nothing but digits is looked at as a part of another.
-    """
-    if not _DIGITS.fullmatch(text):
-        return redact.text(text)
-    within = redact.text(f"({text})")
-    return within[1:-1] if (within[:1], within[-1:]) == ("(", ")") else redact.matcher().mask
+    """Return a text masked as the collector will mask it: the hash covers what that leaves."""
+    return _remembered(redact.matcher(), text) if len(text) <= _LONGEST_KEPT else redact.matcher().by_every_rule(text)
+
+
+@lru_cache(maxsize=4096)
+def _remembered(matcher: Matcher, text: str) -> str:
+    return matcher.by_every_rule(text)
 
 
 def _json(value: Any) -> str:
