@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import jwt
@@ -151,6 +152,25 @@ def test_the_provider_may_change_its_key(collector, provider, claim):
     assert send(collector, provider.token(**{claim: "acme.1"}), request("new key")) == 200
     assert wait_for(lambda: tenants_of(collector, "new key")) == ["acme"]
     assert send(collector, provider.token(key=old, **{claim: "acme.1"}), request("old key")) == 401
+
+
+@pytest.mark.case("unknown_key_ids")
+def test_unknown_key_ids_fetch_the_providers_keys_once_at_a_time(collector, provider, claim):
+    def fetched() -> int:
+        return sum(each.path == "/keys" for each in provider.accepted)
+
+    forged = [provider.token(key=Key(f"unknown {n}"), **{claim: "acme.1"}) for n in range(8)]
+    before = fetched()
+    with ThreadPoolExecutor(len(forged)) as pool:
+        with provider.slow():
+            answers = [pool.submit(send, collector, token, request("forged")) for token in forged]
+            time.sleep(1)  # two at least wait for the same fetch then
+            waiting = fetched()
+        assert {answer.result() for answer in answers} == {401}
+    # The collector has no limit of how often; what bounds it is that one fetch waits for the other.
+    assert waiting == before
+    assert 1 <= fetched() - before < len(forged)
+    assert tenants_of(collector, "forged") == []
 
 
 def test_the_token_is_in_no_log_and_no_file(collector, provider, claim):

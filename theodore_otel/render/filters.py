@@ -11,6 +11,8 @@ from typing import Any
 from theodore_otel.config.base import Secret, Tls
 from theodore_otel.config.units import format_duration
 
+_RELOADED = "1m"
+
 
 def quoted(value: Any) -> str:
     """Write a value as YAML (JSON is YAML); `$` is doubled because the collector expands it."""
@@ -93,7 +95,7 @@ def client_tls(tls: Tls) -> str:
 
 def listener_tls(tls: Tls) -> str:
     """Write the `tls` mapping of a listener; its `ca_file` is what clients' certificates must be signed by."""
-    entries = {"client_ca_file": tls.ca_file, "cert_file": tls.cert_file, "key_file": tls.key_file}
+    entries = {"client_ca_file": tls.ca_file, "client_ca_file_reload": bool(tls.ca_file), **_certificate(tls)}
     return quoted({key: value for key, value in entries.items() if value})
 
 
@@ -113,8 +115,14 @@ def port(listen: str) -> str:
 
 
 def _mapping(tls: Tls, more: dict[str, Any]) -> str:
-    files = {"ca_file": tls.ca_file, "cert_file": tls.cert_file, "key_file": tls.key_file}
-    return quoted({key: value for key, value in files.items() if value} | more)
+    entries = {"ca_file": tls.ca_file, **_certificate(tls)}
+    return quoted({key: value for key, value in entries.items() if value} | more)
+
+
+def _certificate(tls: Tls) -> dict[str, Any]:
+    """Return the collector's own certificate, which is read again: it is renewed while the collector runs."""
+    reload = _RELOADED if tls.cert_file else None
+    return {"cert_file": tls.cert_file, "key_file": tls.key_file, "reload_interval": reload}
 
 
 FILTERS = {
