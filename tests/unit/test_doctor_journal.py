@@ -12,6 +12,8 @@ from theodore_otel.config import load_text
 from theodore_otel.config.source import parse
 from theodore_otel.doctor.finding import Setup
 from theodore_otel.doctor.journal import check_journal
+from theodore_otel.journal.audit_keys import Keys
+from theodore_otel.journal.audit_trail import head_line, trails
 
 KEY = "the-key-of-these-tests"
 
@@ -45,6 +47,21 @@ def test_records_that_wait_and_a_generated_key_are_told(home):
         ("note", f"the audit key is generated, in {home}/audit"),
         ("warning", "2 audit records of earlier runs are not delivered"),
     ]
+
+
+def test_a_note_that_nobody_signed_does_not_hide_what_waits(home):
+    write()
+    (trail,) = trails(home / "audit")
+    (trail.path / "sent").write_text('{"segment": 1, "offset": 0, "sequence": 2}')
+    assert found()[-1] == ("warning", "some audit records of earlier runs are not delivered")
+
+
+def test_lost_records_are_told(home):
+    write()
+    (trail,) = trails(home / "audit")
+    key = Keys(home / "audit" / "key").current()
+    (trail.path / "head").write_bytes(head_line(key, trail.writer, 2, "0" * 64, 7))
+    assert ("warning", "7 audit records of earlier runs are lost: neither written to disk nor delivered") in found()
 
 
 def test_a_key_that_is_given_is_named_by_its_id_alone(home):

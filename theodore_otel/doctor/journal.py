@@ -8,11 +8,12 @@ from pathlib import Path
 
 from theodore_otel.doctor.finding import Finding, Setup, failed, note, ok, warning
 from theodore_otel.journal import audit_keys, audit_lazy
+from theodore_otel.journal.audit_keys import Keyring
 from theodore_otel.journal.audit_trail import OPEN, trails
 
 
 def check_journal(setup: Setup) -> Iterator[Finding]:
-    """Can audit records be written and signed here, and does none wait?"""
+    """Can audit records be written and signed here, does none wait, and is none lost?"""
     folder = audit_lazy.directory(setup.config.instrument.audit.dir)
     if not _can_be_written(folder):
         yield failed(f"{folder}: audit records cannot be written", "give the folder to the user that runs Theodore")
@@ -31,8 +32,14 @@ def check_journal(setup: Setup) -> Iterator[Finding]:
     except OSError as error:
         if given or error.errno != 2:
             yield failed(f"the audit key cannot be read: {error.filename}: {error.strerror}", "make it readable")
-    left = [trail for trail in trails(folder, states=(OPEN,)) if not trail.lives()]
-    if count := sum(trail.waiting() for trail in left):
+    keyring = Keyring(audit_keys.known(folder, given, setup.environment))
+    gone = [trail for trail in trails(folder) if trail.segments() and not trail.lives()]
+    if lost := sum(trail.unwritten() for trail in gone):
+        told = f"{lost} audit records of earlier runs are lost: neither written to disk nor delivered"
+        yield warning(told, "make room on the disk of the journal; `theodore-otel audit verify` says which")
+    left = [trail for trail in gone if trail.path.parent.parent.name == OPEN and not trail.is_delivered(keyring)]
+    if left:
+        count = sum(trail.waiting() for trail in left) or "some"
         yield warning(f"{count} audit records of earlier runs are not delivered", "theodore-otel audit flush")
     else:
         yield ok(f"{folder}: no audit record of an earlier run waits")

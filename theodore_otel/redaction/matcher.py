@@ -93,7 +93,8 @@ class Matcher:
     def by_every_rule(self, text: str) -> str:
         """Return the text masked as the collector masks it: by every rule, and without the Luhn check. Takes 40 us."""
         for rule in self._rules:
-            text = rule.search.sub(rule.replacement, text)
+            if rule.search.search(text):
+                text = rule.search.sub(rule.replacement, text)
         return text
 
     def record(self, text: str, values: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
