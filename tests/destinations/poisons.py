@@ -12,6 +12,11 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from support.collector import Collector, fill, set_value
 
+REQUESTS = {
+    "traces": ExportTraceServiceRequest,
+    "logs": ExportLogsServiceRequest,
+    "metrics": ExportMetricsServiceRequest,
+}
 SERVICES = {"tenants": {"services": {"api": {"may_report": ["acme", "globex"]}}}}
 OWNERS = ("acme", "globex", "svc-api")
 NAN, INFINITY = float("nan"), float("inf")
@@ -73,6 +78,7 @@ VALUES: dict[str, Poison] = {
     "name twice within": attributes(("map", Twice(k="one"))),
     "name twice in a list": attributes(("list", [Twice(k="one")])),
     "text and map": attributes(("user", "ann"), ("user.name", "ann"), ("user", {"name": "bob"})),
+    "NaN without a name": attributes(("", NAN), ("m", {"": NAN})),
     "blank names": attributes(("", "x"), (" ", "y"), ("m", {"": 1, " ": 2})),
     "names of dots": attributes(
         (".", 1), ("a..b", 2), (".a", 3), ("a.", 4), ("m", {".": 1, "a..b": {".c": 1, "d.": 2}})
@@ -180,19 +186,15 @@ def mark(kind: str, signal: str, name: str) -> str:
 
 def send(collector: Collector, signal: str, name: str) -> None:
     """Send a good record of globex, the poison of acme, and another good one, in one request."""
-    request = {
-        "traces": ExportTraceServiceRequest,
-        "logs": ExportLogsServiceRequest,
-        "metrics": ExportMetricsServiceRequest,
-    }[signal]()
+    request = REQUESTS[signal]()
     for kind, tenant in (("first", "globex"), ("poison", "acme"), ("second", "globex")):
         word = mark(kind, signal, name)
         _marks.append(word)
         given = RESOURCES.get(name, ()) if kind == "poison" else ()
-        record = _record(request, signal, word, given, FIELDS.get(name, {}) if kind == "poison" else {})
-        fill(record.attributes, {"tenant.id": tenant})
+        made = record(request, signal, word, given, FIELDS.get(name, {}) if kind == "poison" else {})
+        fill(made.attributes, {"tenant.id": tenant})
         if kind == "poison" and name in POISONS[signal]:
-            POISONS[signal][name](record)
+            POISONS[signal][name](made)
     written = request.SerializeToString().replace(NO_TEXT.encode(), BROKEN)
     assert collector.post(signal, written, "svc-api.1") == 200
 
@@ -202,7 +204,8 @@ def names(signal: str) -> list[str]:
     return [*POISONS[signal], *RESOURCES, *(FIELDS if signal == "metrics" else ())]
 
 
-def _record(request: Any, signal: str, word: str, resource: Any, fields: Mapping[str, str]) -> Any:
+def record(request: Any, signal: str, word: str, resource: Any, fields: Mapping[str, str] | None = None) -> Any:
+    """Add one record that is known by a word, of a resource of its own, and return it."""
     group = getattr(request, f"resource_{'spans' if signal == 'traces' else signal}").add()
     fill(group.resource.attributes, resource or {"service.name": "theodore-v2"})
     now = time.time_ns()
@@ -217,7 +220,7 @@ def _record(request: Any, signal: str, word: str, resource: Any, fields: Mapping
         log.body.string_value = word
         fill(log.attributes, {"theodore.category": "audit"})
         return log
-    metric = group.scope_metrics.add().metrics.add(**{"name": word, **fields})
+    metric = group.scope_metrics.add().metrics.add(**{"name": word, **(fields or {})})
     point = metric.gauge.data_points.add(as_double=1.0, time_unix_nano=now)
     fill(point.attributes, {"mark": word} if fields else {})
     return point

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -51,26 +52,23 @@ TAKES = {
 }
 
 
-@pytest.mark.case("poisoned_neighbours")
-def test_a_neighbour_arrives_at_every_server_and_so_does_what_might_be_refused(
-    elasticsearch, jaeger, kafka, prometheus, collector
-):
-    for signal in poisons.POISONS:
-        for name in poisons.names(signal):
-            poisons.send(collector, signal, name)
+@pytest.fixture(scope="module")
+def arrived(elasticsearch, jaeger, kafka, prometheus) -> Callable[[], dict[str, str]]:
+    """Return a function that returns what each server answers of all that has come to it, as text."""
 
     def documents(otel: bool) -> str:
         hits = [
             hit
-            for signal in ("traces", "logs", "metrics")
-            for hit in _all(elasticsearch, f"{signal}-theodore*")
+            for signal in poisons.POISONS
+            for hit in everything(elasticsearch, f"{signal}-theodore*")
             if (".otel-" in hit["_index"]) is otel
         ]
         return json.dumps(hits)
 
     def found() -> dict[str, str]:
         services = jaeger.get("query", "/api/services")["data"] or []
-        traces = [jaeger.get("query", "/api/traces", service=each, limit="1500")["data"] for each in services]
+        ever = {"limit": "1500", "start": "1", "end": str(2**63 // 1000)}
+        traces = [jaeger.get("query", "/api/traces", service=each, **ever)["data"] for each in services]
         return {
             "otel": documents(True),
             "ecs": documents(False),
@@ -79,8 +77,17 @@ def test_a_neighbour_arrives_at_every_server_and_so_does_what_might_be_refused(
             "prometheus": json.dumps(prometheus.query('{__name__=~".+"}')),
         }
 
+    return found
+
+
+@pytest.mark.case("poisoned_neighbours")
+def test_a_neighbour_arrives_at_every_server_and_so_does_what_might_be_refused(collector, arrived):
+    for signal in poisons.POISONS:
+        for name in poisons.names(signal):
+            poisons.send(collector, signal, name)
+
     def wanting() -> list[str]:
-        texts = found()
+        texts = arrived()
         return [
             f"{server}: {kind} of {signal}, {name}"
             for server, signals in TAKES.items()
@@ -93,13 +100,17 @@ def test_a_neighbour_arrives_at_every_server_and_so_does_what_might_be_refused(
     try:
         wait_for(lambda: not wanting(), 60)
     except AssertionError:
-        pytest.fail(json.dumps(wanting(), indent=1) + _errors(collector))
+        pytest.fail(json.dumps(wanting(), indent=1) + errors(collector))
 
 
-def _all(elasticsearch: Any, index: str) -> list[dict[str, Any]]:
-    return elasticsearch.search(index, {"match_all": {}})
+def everything(elasticsearch: Any, index: str) -> list[dict[str, Any]]:
+    """Return every document of these data streams."""
+    elasticsearch.send("POST", f"{index}/_refresh?ignore_unavailable=true&allow_no_indices=true")
+    query = {"query": {"match_all": {}}, "size": 10_000}
+    return elasticsearch.send("POST", f"{index}/_search?ignore_unavailable=true", query)["hits"]["hits"]
 
 
-def _errors(collector: Collector) -> str:
+def errors(collector: Collector) -> str:
+    """Return what the collector complains of."""
     lines = collector.log.read_text().splitlines()
     return "\n".join(line[:600] for line in lines if '"error"' in line or '"warn"' in line)[-12000:]
