@@ -79,6 +79,7 @@ VALUES: dict[str, Poison] = {
     "name twice in a list": attributes(("list", [Twice(k="one")])),
     "text and map": attributes(("user", "ann"), ("user.name", "ann"), ("user", {"name": "bob"})),
     "NaN without a name": attributes(("", NAN), ("m", {"": NAN})),
+    "names that become one": attributes(("", INFINITY), ("\t", "x"), ("m", {"\t": NAN, "": 1})),
     "blank names": attributes(("", "x"), (" ", "y"), ("m", {"": 1, " ": 2})),
     "names of dots": attributes(
         (".", 1), ("a..b", 2), (".a", 3), ("a.", 4), ("m", {".": 1, "a..b": {".c": 1, "d.": 2}})
@@ -112,6 +113,7 @@ SPANS: dict[str, Poison] = {
     "begins too late": sets(start_time_unix_nano=2**63 + 5),
     "unknown kind": sets(kind=99),
     "event with NaN": event(attributes={"score": NAN, "m": {"x": INFINITY}}),
+    "event with names that become one": event(attributes=[("", INFINITY), ("\t", "x"), ("m", {"\t": NAN, "": 1})]),
     "event with a name twice": event(attributes={"m": Twice(k=1)}),
     "event without a time": event(time=0),
     "event at the last time": event(time=LATEST),
