@@ -28,7 +28,7 @@ _NUMBERS = [
     0, 1, -1, 2**63 - 1, -(2**63), 2**31, 0.0, -0.0, 1.5, 1e308, -1e308, 5e-324, float("nan"), float("inf"),
     -float("inf"),
 ]  # fmt: skip
-TIMES = [0, 1, 10**9 - 1, 10**9, 2**63 - 1, 2**63, 2**64 - 1]
+TIMES = [0, 1, 10**9 - 1, 10**9, 2**63 - 10**6, 2**63, 2**64 - 1]
 
 
 def value(source: random.Random, depth: int = 0) -> Any:

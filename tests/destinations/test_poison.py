@@ -70,7 +70,6 @@ def collector(services, tmp_path_factory) -> Iterator[Collector]:
         datagrams={"type": "siem", "endpoint": port["datagrams"], "network": "udp", **plain},
         scraped={"type": "prometheus"},
         files={"type": "file", "directory": str(folder / "files")},
-        console={"type": "console", "verbosity": "detailed"},
     )
     secrets = {"TOKEN": TOKEN, "KEY": KEY}
     with running(folder, merge(configured, poisons.SERVICES), poisons.OWNERS, secrets) as started:
@@ -90,7 +89,6 @@ def arrived(services: dict[str, Any], collector: Collector) -> dict[str, str]:
         "datagrams": str(services["datagrams"].messages),
         "scraped": _scraped(collector),
         "files": "".join(file.read_text(errors="replace") for file in files),
-        "console": collector.log.read_text(errors="replace"),
     }
 
 
@@ -110,7 +108,6 @@ TAKES = {
     "datagrams": ("logs",),
     "scraped": ("metrics",),
     "files": ("traces", "logs", "metrics"),
-    "console": ("traces", "logs", "metrics"),
 }
 
 
