@@ -8,9 +8,10 @@ import pytest
 from backends.fixtures import elasticsearch, jaeger, kafka, prometheus
 from destinations.test_elasticsearch_refusals import ask
 from destinations.test_poison_servers import TAKES, arrived, collector, configured, errors
-from fuzz.test_destinations import MAKE, send
 from support.collector import Collector, wait_for
 from support.fuzzing import rounds
+
+from fuzz.test_destinations import MAKE, send
 
 __all__ = ["arrived", "collector", "configured", "elasticsearch", "jaeger", "kafka", "prometheus"]
 
