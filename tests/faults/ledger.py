@@ -40,10 +40,10 @@ class Load:
     sent: int = 0
     acknowledged: set[int] = field(default_factory=set)
     answers: Counter[str] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __enter__(self) -> Self:
         self._over = threading.Event()
-        self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(2)]
         for thread in self._threads:
             thread.start()
