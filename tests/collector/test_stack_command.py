@@ -213,3 +213,33 @@ def test_run_becomes_the_collector_in_the_foreground(terminal: Terminal) -> None
         running.send_signal(signal.SIGTERM)  # reaches the collector itself: there is no process in between
         running.stderr.read()
         assert running.wait(30) == 0
+
+
+@pytest.mark.case("damaged_queue")
+def test_up_sets_a_damaged_queue_aside_and_says_what_was_in_it(terminal: Terminal) -> None:
+    terminal.configure("destinations: {away: {type: jaeger, endpoint: '127.0.0.1:9'}}\n")
+    queue = terminal.folder / "home" / "queue" / "exporter_otlp_away_traces"
+    queue.parent.mkdir(parents=True)
+    queue.write_bytes(bytes(65536))
+    answer = terminal.run("stack", "up")
+    assert answer.returncode == 0, answer.stderr
+    assert (
+        "the queue of away/traces is damaged (both of its head pages are destroyed); what waited in it" in answer.stderr
+    )
+    assert len(list(queue.parent.glob("*.backup"))) == 1
+    status = terminal.run("observability", "status", "--component", "queues")
+    assert (status.returncode, "theodore-otel queue list" in status.stdout) == (1, True), status
+
+
+@pytest.mark.case("damaged_queue")
+def test_a_second_collector_on_the_same_queues_is_told_in_one_line(terminal: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "second").mkdir()
+    second = Terminal(tmp_path / "second")
+    for each in (terminal, second):
+        each.configure("destinations: {away: {type: jaeger, endpoint: '127.0.0.1:9'}}\n")
+        file = each.folder / "theodore-otel.yaml"
+        file.write_text(file.read_text().replace("  listen:", f"  queue: {{directory: {tmp_path}/shared}}\n  listen:"))
+    terminal.good("stack", "up")
+    message = second.refused("stack", "up")
+    assert "another collector uses this queue: end it, or take another folder" in message
+    assert "goroutine" not in message

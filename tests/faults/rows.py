@@ -23,6 +23,7 @@ from support.collector import Collector, wait_for
 from faults import places
 from faults.ledger import KINDS, Balance, Load, balance
 from theodore_otel.config import load_text
+from theodore_otel.config.model import Config
 from theodore_otel.otelcol import queues
 
 Find = Callable[[str], Counter[int]]
@@ -218,20 +219,22 @@ def full(folder: Path) -> Iterator[Balance]:
 
 
 def disk(folder: Path) -> Iterator[Balance]:
-    """The disk of the queues is full, and somebody makes room again. Needs root, for a disk of its own."""
+    """Others fill the disk of the queues, and make room again. Needs root, for a disk of its own."""
     place = folder / "disk"
     place.mkdir(parents=True)
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", place], check=False).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=320m", "tmpfs", place], check=False).returncode:
         return
     try:
         with OtlpHttp({}) as away, OtlpHttp({}) as well:
             destinations = {"away": places.otlp(away, "logs"), "well": places.otlp(well, "logs")}
-            with collecting(folder, destinations, queue={"size": "64MiB", "directory": str(place)}) as collector:
-                with loads(collector, "audit") as (audit,):
+            made = {"queue": {"size": "64MiB", "directory": str(place)}}
+            queues.check(queues.of(_config(destinations, made)), lambda _: None)
+            with collecting(folder, destinations, **made) as collector:
+                with loads(collector, "audit", "logs") as sent:
                     time.sleep(2)
                     ballast = place / "ballast"
                     with ballast.open("wb") as file:
-                        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(place).free - 2**20)
+                        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(place).free - 2**18)
                     away.answer(503)
                     big = Load(collector, "audit", 1, batch=20, size=20_000, first=10**6, patience=5)
                     for _ in range(20):
@@ -241,9 +244,13 @@ def disk(folder: Path) -> Iterator[Balance]:
                     ballast.unlink()
                     time.sleep(2)
                 settled(collector)
-                for load in (audit, big):
-                    yield balance("disk full", load, "was away", places.at_otlp(away, "audit"))
-                    yield balance("disk full", load, "healthy", places.at_otlp(well, "audit"))
+                for name, standin in (("was away", away), ("healthy", well)):
+                    found = places.at_otlp(standin, "audit")
+                    for load in (sent[0], big):
+                        yield balance("disk full", load, name, found, promise="once")
+                    left_out = int(_left_out(collector, "away" if standin is away else "well", "log_records"))
+                    logs = places.at_otlp(standin, "logs")
+                    yield balance("disk full", sent[1], name, logs, promise="counted", counted=left_out)
     finally:
         subprocess.run(["umount", "-l", place], check=False)
 
@@ -341,9 +348,12 @@ def _search(folder: Path, search: Elasticsearch) -> dict[str, Any]:
     return destination
 
 
+def _config(destinations: Mapping[str, Any], collector: Mapping[str, Any]) -> Config:
+    return load_text(yaml.safe_dump({"destinations": destinations, "collector": collector}), "faults.yaml")
+
+
 def _folder(collector: Collector, destinations: Mapping[str, Any]) -> queues.Folder:
-    config = load_text(yaml.safe_dump({"destinations": destinations}), "faults.yaml")
-    return queues.Folder(collector.home / "queue", queues.of(config).files)
+    return queues.Folder(collector.home / "queue", queues.of(_config(destinations, {})).files)
 
 
 def _left_out(collector: Collector, name: str, what: str) -> float:

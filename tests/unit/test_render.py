@@ -90,6 +90,8 @@ def test_what_a_full_queue_does_not_take_is_left_out_at_its_destination_and_audi
     found = set()
     for name, each in asked.items():
         (first,), (second,) = each["priority_levels"]
+        # Its own queue would be in memory: whoever was answered would lose what is in it when the collector is killed.
+        assert each["sending_queue"] == {"enabled": False}
         assert pipelines[first]["receivers"] == pipelines[second]["receivers"] == [name]
         # Nothing but the queue decides: what stands before it fails for everybody, as it does for a poisoned record.
         assert "processors" not in pipelines[first]

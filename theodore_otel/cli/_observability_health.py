@@ -72,7 +72,7 @@ def command(
     source = common.health_source(config_file, prometheus)
     found = _ask(source, common.since(since) or 0, tenant)
     status = collector.ask(where.health, where.telemetry)
-    rows = [_collector(status, where.health), *_targets(found, status.answers)]
+    rows = [_collector(status, where.health), *_stuck(status), *_targets(found, status.answers)]
     state = _state(rows, found) if status.answers else "down"
     if output_format == "table":
         _print_table(rows, found, since)
@@ -104,6 +104,12 @@ def _collector(status: CollectorStatus, address: str) -> Row:
     if not status.healthy:
         return Row(_COLLECTOR, "down", since, now, "runs, but is not ready")
     return Row(_COLLECTOR, "up", since, now)
+
+
+def _stuck(status: CollectorStatus) -> list[Row]:
+    """Return the exporters that nothing gets through: the collector is well all the same, as it sees itself."""
+    told = ((name, exporter.stuck(status.uptime)) for name, exporter in sorted(status.exporters.items()))
+    return [Row(name, "down", None, time.time_ns(), trouble) for name, trouble in told if trouble]
 
 
 def _targets(found: Found, asking: bool) -> list[Row]:

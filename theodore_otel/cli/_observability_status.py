@@ -26,8 +26,6 @@ _WINDOW = 3600 * common.SECOND
 # The share of the alert rule high_error_rate: one failure among many researches is work as usual.
 _FAILED_SHARE = 0.05
 _FULL_SHARE = 0.8
-_SOON = 60.0
-"""Seconds after a start in which nothing has to be sent yet."""
 _RECORDS = {"traces": "trace", "logs": "log record", "metrics": "metric point"}
 
 
@@ -138,9 +136,7 @@ def _trouble(exporter: Exporter, uptime: float | None) -> str:
         return f"failed to send {_counts(exporter.failed)}"
     if exporter.queue and exporter.capacity and exporter.queue >= _FULL_SHARE * exporter.capacity:
         return f"has a queue that is {exporter.queue / exporter.capacity:.0%} full"
-    if exporter.queue and not sum(exporter.sent.values()) and (uptime or 0) > _SOON:
-        return f"has sent nothing, and {exporter.queue:,.0f} bytes wait"
-    return ""
+    return exporter.stuck(uptime)
 
 
 def _queues(folder: Folder) -> Iterator[Check]:

@@ -36,6 +36,9 @@ class Listen(Section):
 LEAST_QUEUE = 64 * 2**20
 """Bytes that a queue has to hold: a request has 16 MiB at most, and grows by what the pipelines add to its records."""
 
+AUDIT_QUEUE = 256 * 2**20
+"""Bytes of audit and security records that wait for one destination at most; their room on the disk is reserved."""
+
 
 class Queue(Section):
     """The queue on disk in front of every destination that can have one."""
@@ -44,7 +47,8 @@ class Queue(Section):
     size: Size = Field(
         "2GiB",
         validate_default=True,
-        description="Most bytes one destination's queue may hold; 64MiB at least, so that the largest request fits in.",
+        description="Most bytes one destination's queue may hold; 64MiB at least, so that the largest request fits in. "
+        "Audit and security records have one of their own, of 256MiB at most.",
     )
 
     @field_validator("size")

@@ -6,6 +6,8 @@ and deleted, and only while no collector holds them.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import fcntl
 import os
 import re
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from theodore_otel import paths
-from theodore_otel.config.model import LEAST_QUEUE, Config
+from theodore_otel.config.model import AUDIT_QUEUE, LEAST_QUEUE, Config
 from theodore_otel.config.units import format_size
 from theodore_otel.errors import InputError
 from theodore_otel.otelcol.bolt import DamagedError, opened
@@ -34,6 +36,7 @@ _SET_ASIDE = ".backup"
 _TYPES = "|".join(sorted({*COMPONENTS.values(), "otlphttp"}))
 _FILE = re.compile(rf"exporter_({_TYPES})_([a-zA-Z0-9._-]+)_(traces|logs|metrics)")
 _COUNTER = "qmv0"
+_KEEP_SIZE = 1
 _SHAPED = ("elasticsearch", "syslog")
 """Exporters whose records carry what only they want."""
 
@@ -79,6 +82,8 @@ class Folder:
 
     path: Path
     files: tuple[str, ...]
+    audit_size: int = 0
+    """Most bytes that wait in one queue of audit records; 0 where that is not known."""
 
     def list(self) -> list[Queue]:
         """Return every queue there is, and every configured one that damage keeps from being used."""
@@ -92,7 +97,8 @@ def of(config: Config) -> Folder:
     """Return the folder of a configuration's queues."""
     configured = config.collector.queue.directory
     path = Path(configured) if configured else paths.home() / "queue"
-    return Folder(path, tuple(file_name(outlet.exporter, outlet.signal) for outlet in queues(config)))
+    files = tuple(file_name(outlet.exporter, outlet.signal) for outlet in queues(config))
+    return Folder(path, files, min(config.collector.queue.size, AUDIT_QUEUE))
 
 
 def of_rendered(rendered: Mapping[str, Any]) -> Folder:
@@ -143,8 +149,8 @@ def inspect(file: Path) -> tuple[Counted, int]:
 def check(folder: Folder, note: Note) -> None:
     """Make sure that a collector can start with the queues that are there, and tell what nobody will send.
 
-    A damaged file is set aside, so that every other destination starts. Raises InputError when another collector has
-    the queues, or this user may not use them.
+    A damaged file is set aside, so that every other destination starts, and room is reserved for audit records. Raises
+    InputError when another collector has the queues, or this user may not use them.
     """
     for queue in folder.list():
         if queue.state == "in use" and queue.configured:
@@ -157,6 +163,7 @@ def check(folder: Folder, note: Note) -> None:
                 f"warning: the queue of {queue.name} is damaged ({queue.trouble}); what waited in it is not sent. "
                 f"Its file is kept: theodore-otel queue inspect {aside}"
             )
+    _reserve(folder, note)
     for queue in folder.list():
         if queue.left_behind and queue.state == "waiting":
             note(f"warning: {told(queue)}: theodore-otel queue move {queue.name} NAME, or queue drop {queue.name}")
@@ -307,6 +314,38 @@ def in_use(file: Path) -> bool:
 def _require_free(file: Path) -> None:
     if in_use(file):
         raise InputError(f"{file}: a collector uses this queue: end it first (theodore-otel stack down)")
+
+
+def _reserve(folder: Folder, note: Note) -> None:
+    """Have the disk set room apart for the queues of audit records, so that it is never full for them.
+
+    Where a queue cannot note that it has read a request, the collector deletes it. Not every file system can do this.
+    """
+    size = int(folder.audit_size * ROOM_ON_DISK)
+    wanted = [folder.path / name for name in folder.files if name.endswith(".AUDIT_logs")]
+    if not (size and wanted):
+        return
+    folder.path.mkdir(parents=True, exist_ok=True, mode=0o750)
+    for file in wanted:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            missing = size - os.fstat(descriptor).st_blocks * 512
+            error = _allocate(descriptor, size) if missing > 0 else 0
+        finally:
+            os.close(descriptor)
+        if error == errno.ENOSPC:
+            note(f"warning: {folder.path}: no room to reserve for audit records: a full disk may lose some of them")
+            return
+
+
+def _allocate(descriptor: int, size: int) -> int:
+    """Give a file blocks beyond its end, which stays where it is. Returns 0, or the error's number."""
+    library = ctypes.CDLL(None, use_errno=True)
+    allocate = getattr(library, "fallocate", None)
+    if allocate is None:
+        return errno.ENOTSUP
+    failed = allocate(descriptor, _KEEP_SIZE, ctypes.c_longlong(0), ctypes.c_longlong(size))
+    return ctypes.get_errno() if failed else 0
 
 
 def _set_aside(file: Path) -> Path:

@@ -12,6 +12,8 @@ from http.client import HTTPException
 
 _TIMEOUT = 3.0
 _OWN_CHECKS = "httpcheck"
+_SOON = 60.0
+"""Seconds after a start in which nothing has to be sent yet."""
 _FULL = "file/full."
 """Begins the names of what counts what full queues left out."""
 _SAMPLE = re.compile(r"^(?:otelcol_)?(\w+?)(?:_total)?(?:\{(.*)\})? (\S+)")
@@ -43,6 +45,12 @@ class Exporter:
     queue: float | None = None
     """What waits in the queue, in the queue's unit; None without a queue."""
     capacity: float | None = None
+
+    def stuck(self, uptime: float | None) -> str:
+        """Return what is wrong with one that has sent nothing although something waits; empty when nothing is."""
+        if not self.queue or any(self.sent.values()) or (uptime or 0) < _SOON:
+            return ""
+        return f"has sent nothing, and {self.queue:,.0f} bytes wait"
 
 
 @dataclass

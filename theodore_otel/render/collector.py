@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from theodore_otel import paths
-from theodore_otel.config.model import Config
+from theodore_otel.config.model import AUDIT_QUEUE, Config
 from theodore_otel.config.units import format_duration
 from theodore_otel.conventions.registry import metrics
 from theodore_otel.errors import InputError
@@ -42,6 +42,7 @@ def render(config: Config, header: str, instance: str = "") -> list[RenderedFile
             counted=[metric.name for metric in metrics().values() if metric.source != "process"],
             health_targets=targets(config),
             exporters=exporters(config),
+            audit_queue=min(config.collector.queue.size, AUDIT_QUEUE),
             queue_directory=_place(config.collector.queue.directory, "queue"),
             credentials_file=_place(config.tenants.credentials_file, "credentials.htpasswd"),
             **_ways(lanes(config)),
