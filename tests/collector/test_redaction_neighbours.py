@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.canaries import key_words
 from support.collector import running
-from support.sender import Sender, attributes, plain, value_of, without_numbers
+from support.sender import Sender, attributes, plain, value_of, with_values, without_numbers
 
 MASK = "[REDACTED]"
 ALONE = {"profile": "local", "tenants": {"identify_by": "none"}}
@@ -58,3 +58,35 @@ def test_a_word_that_is_spared_hides_no_key_behind_it(send):
     arrived = without_numbers(send.span(given))
     assert "q7-canary" not in str(arrived)
     assert (arrived["aws.s3.key"], arrived["gen_ai.token.type"], arrived["x"]) == ("kept", "token", "y")
+
+
+@pytest.mark.case("opened_names")
+def test_names_that_nested_values_are_opened_to_hide_nothing(send):
+    """Two names that become equal, a number behind a dot, an excepted name in a secret's map, a secret in a name."""
+    spans = [
+        {"a": {"b": "ada@example.com"}, "a.b": "x"},
+        {"a.b": "ada@example.com", "a": {"b": "x"}},
+        {"a": {"auth": "q7-canary"}, "a.auth": "q7-canary"},
+        {"a": {"4111111111111111": 1}, "b": {"3782 822463 10005": "ada@example.com"}},
+        {"password": {"aws.s3.key": "q7-canary"}, "aws.s3.key": "kept"},
+        {"a": {"b": {"ada@example.com": 1}}},
+    ]
+    bodies = [{"kvlistValue": {"values": attributes(given)}} for given in spans]
+    for arrived in (*send.spans(spans), *send.logs(bodies)):
+        text = str(arrived)
+        assert not [secret for secret in ("ada@", "q7-canary", "4111111111111111", "822463") if secret in text], text
+
+
+@pytest.mark.case("mask_beside_a_rest")
+def test_nothing_is_left_of_a_secret_that_holds_what_another_rule_masked(send):
+    texts = [f"api_key=password=hunter2{rest}" for rest in ("", "rest", "[REDACTED]rest")]
+    texts += ["password=[REDACTED]rest", "://eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3:rest@host"]
+    for arrived in send.spans([{"text": text} for text in texts]):
+        assert "hunter2" not in str(arrived) and "rest" not in str(arrived)
+
+
+@pytest.mark.case("emptied_values")
+def test_bytes_beside_a_secret_in_a_name_empty_no_other_value(send):
+    values = {"raw": {"bytesValue": "YWRhQGV4YW1wbGUuY29t"}, "ada@example.com": {"intValue": "1"}}
+    (arrived,) = send.request("traces", with_values({**values, "text": {"stringValue": "kept"}}), 1)
+    assert without_numbers(arrived)["text"] == "kept"

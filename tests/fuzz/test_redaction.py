@@ -10,7 +10,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -43,6 +43,8 @@ OWN = {"extra_values": {"code": "^[a-z]{3}-[0-9]{3}$", "ticket": "INC-[0-9]+"}, 
 CONTROLS = "\t\n\r"
 # Under a key that is secret any text is one.
 HERE = "\ue000"
+# One word of a record, so that values and names with the same one stand beside one another.
+WORD = "\ue001"
 POOL = [canary(preset, example, 1) for preset, example in kinds()]
 BESIDE = [canary(preset, example, 2) for preset, example in kinds()]
 WORDS = [*key_words(), "internal_ref"]
@@ -53,6 +55,7 @@ spellings = st.sampled_from(WORDS).flatmap(
     )
 )
 neighbours = st.one_of(
+    st.just(WORD),
     st.sampled_from(WORDS),
     st.sampled_from([word.upper() for word in WORDS]),
     st.sampled_from(["password=", "token: '", '"secret": "', "api_key=", "://", "bearer ", "INC-7", "abc-123", "sk-"]),
@@ -75,8 +78,17 @@ planted = st.tuples(
     pooled,
     st.one_of(st.just(""), joined.map(lambda text: "\n" + text)),
 ).map("".join)
-texts = st.one_of(joined, planted, st.tuples(joined, beside, joined).map("".join))
-keys = st.one_of(names, split, spellings, st.lists(neighbours, min_size=1, max_size=3).map("".join), beside, pooled)
+ending = st.sampled_from([WORD, f"enter the {WORD}", f"x\n{WORD}"])
+texts = st.one_of(joined, planted, st.tuples(joined, beside, joined).map("".join), ending)
+keys = st.one_of(
+    st.sampled_from([WORD, f"x.{WORD}"]),
+    names,
+    split,
+    spellings,
+    st.lists(neighbours, min_size=1, max_size=3).map("".join),
+    beside,
+    pooled,
+)
 scalars = st.one_of(
     texts,
     st.sampled_from(
@@ -94,11 +106,15 @@ def mapping(values: st.SearchStrategy[Any], most: int) -> st.SearchStrategy[dict
     """Return attributes, no two of which have one name; some of a secret's name."""
     pairs = st.one_of(
         st.tuples(keys, values),
-        st.tuples(spellings, st.one_of(st.just(HERE), st.just([HERE]), st.just({"n": HERE, "m": [HERE]}))),
+        st.tuples(
+            st.one_of(st.just(WORD), spellings),
+            st.one_of(st.just(HERE), st.just([HERE]), st.just({"n": HERE, "m": [HERE]})),
+        ),
     )
-    return st.lists(pairs, min_size=1, max_size=most, unique_by=lambda pair: cleaned(pair[0])).map(
-        lambda made: {key if cleaned(key) else "n": value for key, value in made}
-    )
+    follows = st.tuples(st.just(WORD), st.just(HERE))
+    return st.lists(
+        st.one_of(pairs, pairs, follows), min_size=1, max_size=most, unique_by=lambda pair: cleaned(pair[0])
+    ).map(lambda made: {key if cleaned(key) else "n": value for key, value in made})
 
 
 values = st.recursive(
@@ -120,6 +136,7 @@ class Record:
     name: str
     more: list[str]
     body: Any
+    word: str
     secrets: list[str] = field(default_factory=list)
 
 
@@ -132,6 +149,7 @@ records = st.builds(
     name=texts,
     more=st.lists(short, min_size=4, max_size=4),
     body=st.one_of(texts, values),
+    word=st.sampled_from([form for word in WORDS for form in (word, word.upper(), word.title().replace("_", ""))]),
 )
 
 
@@ -149,10 +167,19 @@ def drawn(number: int) -> list[Record]:
     )
     @given(records)
     def draw(record: Record) -> None:
-        made.append(record)
+        fields = ("resource", "scope", "own", "name", "more", "body")
+        made.append(replace(record, **{name: spelled(getattr(record, name), record.word) for name in fields}))
 
     draw()
     return made
+
+
+def spelled(value: Any, word: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(WORD, word)
+    if isinstance(value, Mapping):
+        return {spelled(key, word): spelled(inner, word) for key, inner in value.items()}
+    return [spelled(inner, word) for inner in value] if isinstance(value, list) else value
 
 
 class Numbered:
