@@ -20,6 +20,7 @@ from support.ports import free_ports
 
 from theodore_otel.cli import cli
 from theodore_otel.conventions import names
+from theodore_otel.query import collector
 from theodore_otel.query.health import STALE, TargetHealth, judged
 
 SECOND, MINUTE, HOUR = otlp.SECOND, 60 * otlp.SECOND, otlp.HOUR
@@ -80,9 +81,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def ask(home: Path, serve: Callable[..., Answering]) -> Ask:
     """Ask while a collector is well, unless its answer is given."""
 
-    def asked(*arguments: str, health: int | None = 200, **configuration: Any) -> Result:
+    def asked(*arguments: str, health: int | None = 200, telemetry: str = "", **configuration: Any) -> Result:
         listening = serve(health).address if health else f"127.0.0.1:{free_ports(1)[0]}"
-        listen = {"health": listening, "telemetry": serve(404).address}
+        listen = {"health": listening, "telemetry": serve(200 if telemetry else 404, telemetry).address}
         Path("theodore-otel.yaml").write_text(yaml.safe_dump({"collector": {"listen": listen}, **configuration}))
         return CliRunner(catch_exceptions=False).invoke(cli, ["observability", "health", *arguments])
 
@@ -277,3 +278,30 @@ def samples(values: str, begin: int = HOUR) -> list[tuple[int, bool]]:
 def test_targets_are_judged_by_what_the_collectors_that_ask_them_saw(seen, expected):
     assert judged({"t": seen}, HOUR) == [expected]
     assert STALE == 5 * MINUTE
+
+
+@pytest.mark.case("request_beyond_queue")
+def test_a_destination_that_nothing_gets_through_to_is_down_though_the_collector_is_up(ask, home):
+    found("jaeger", "1", home)
+    told = (
+        "otelcol_process_uptime {}\n"
+        'otelcol_exporter_queue_size{{exporter="otlp/j",data_type="traces"}} 800\n'
+        'otelcol_exporter_sent_spans{{exporter="otlp/j"}} {}\n'
+    )
+    result = ask("--format", "json", telemetry=told.format(90, 0))
+    assert (result.exit_code, targets(result)) == (1, {"collector": "up", "otlp/j": "down", "jaeger": "up"})
+    assert "has sent nothing, and 800 bytes wait" in result.stdout
+    # It has sent something, or has just been started.
+    for well in (told.format(90, 7), told.format(5, 0)):
+        assert ask(telemetry=well).exit_code == 0
+
+
+@pytest.mark.case("full_queue_multiplies")
+def test_what_full_queues_left_out_is_told_with_the_exporter(serve):
+    told = (
+        'otelcol_exporter_sent_log_records{exporter="otlphttp/a"} 7\n'
+        'otelcol_exporter_enqueue_failed_log_records{exporter="otlphttp/a"} 20\n'
+        'otelcol_exporter_sent_log_records{exporter="file/full.a"} 40\n'
+    )
+    status = collector.ask(serve().address, serve(200, told).address)
+    assert {name: dict(each.dropped) for name, each in status.exporters.items()} == {"otlphttp/a": {"logs": 40}}
