@@ -17,7 +17,7 @@ from support.ports import free_ports
 
 from theodore_otel.config.merge import merge
 
-ALL = "26 of 26 unchanged"
+ALL = "27 of 27 unchanged"
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_a_dry_run_and_a_diff_put_nothing(server, of_server, tmp_path):
     told = apply(tmp_path, of_server, (*ALLOWED, "--dry-run"))
     assert told.returncode == 0
     assert "es: would create component template theodore-settings\n" in told.stdout
-    assert told.stdout.endswith("es: 0 of 26 unchanged\n")
+    assert told.stdout.endswith("es: 0 of 27 unchanged\n")
     shown = apply(tmp_path, of_server, (*ALLOWED, "--diff"))
     assert "+++ elasticsearch/index_templates/theodore-logs-theodore.audit.otel-400d.json" in shown.stdout
     assert (components(server), templates(server)) == (set(), {})
@@ -79,7 +79,7 @@ def test_a_dry_run_and_a_diff_put_nothing(server, of_server, tmp_path):
 def test_a_second_run_changes_nothing_and_says_so(server, of_server, tmp_path):
     first = apply(tmp_path, of_server, ALLOWED)
     assert first.returncode == 0, first.stderr
-    assert first.stdout.count("created") == 26
+    assert first.stdout.count("created") == 27
     assert "warning: es: this server cannot run lifecycle policies" in first.stderr
     assert not [name for name in components(server) if "lifecycle" in name]
     second = apply(tmp_path, of_server, ALLOWED)
@@ -94,7 +94,7 @@ def test_what_somebody_changed_is_shown_and_put_back(server, of_server, tmp_path
     server.send("PUT", f"_index_template/{name}", {k: v for k, v in own.items() if "date" not in k})
     assert '-  "priority": "7"' in apply(tmp_path, of_server, (*ALLOWED, "--diff")).stdout
     done = apply(tmp_path, of_server, ALLOWED)
-    assert done.stdout == f"es: updated index template {name}\nes: 25 of 26 unchanged\n"
+    assert done.stdout == f"es: updated index template {name}\nes: 26 of 27 unchanged\n"
     assert templates(server)[name]["priority"] == 500
 
 
@@ -107,7 +107,7 @@ def test_policies_come_before_what_names_them_and_are_put_once(complete, tmp_pat
     assert set(complete.components) == {name.replace("-", "-lifecycle-") for name in complete.policies}
     put = list(complete.order)
     second = apply(tmp_path, own)
-    assert (second.returncode, second.stdout) == (0, "es: 34 of 34 unchanged\n")
+    assert (second.returncode, second.stdout) == (0, "es: 35 of 35 unchanged\n")
     assert complete.order == put
     complete.policies["theodore-30d"]["phases"]["delete"]["min_age"] = "1d"
     assert "es: updated lifecycle policy theodore-30d\n" in apply(tmp_path, own).stdout
@@ -216,7 +216,7 @@ def test_a_server_that_starts_is_waited_for(server, of_server, tmp_path):
     server.start()
     out, err = running.communicate(timeout=120)
     assert running.returncode == 0, err
-    assert b"of 26 unchanged" in out
+    assert b"of 27 unchanged" in out
 
 
 def write(server, stream: str) -> str:

@@ -18,6 +18,7 @@ from standins.syslog import Syslog, SyslogDatagrams
 from standins.zipkin import Zipkin
 from support.collector import Collector, running, wait_for
 
+from theodore_otel.config.guarantees import guarantees
 from theodore_otel.config.merge import merge
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -111,6 +112,16 @@ TAKES = {
 }
 
 
+# What the real servers take (test_poison_servers.py).
+SERVERS = {
+    "otel": ("traces", "logs", "metrics"),
+    "ecs": ("traces", "logs"),
+    "jaeger": ("traces",),
+    "kafka": ("traces", "logs", "metrics"),
+    "prometheus": ("metrics",),
+}
+
+
 def missing(found: Callable[[], dict[str, str]], kinds: tuple[str, ...]) -> list[str]:
     """Return what has not arrived of these kinds."""
     texts = found()
@@ -148,3 +159,15 @@ def test_a_neighbour_arrives_everywhere_and_so_does_what_might_be_refused(servic
         wrong = {name: service.wrong[:5] for name, service in services.items() if service.wrong}
         pytest.fail(json.dumps([wanting(), wrong], indent=1) + collector.said())
     assert {name: service.wrong for name, service in services.items() if service.wrong} == {}
+
+
+@pytest.mark.case("poisoned_neighbours")
+def test_where_audit_records_are_promised_to_arrive_none_may_be_refused():
+    """What the tables here let a type refuse, its guarantee may not promise."""
+    promised = {name for name, rows in guarantees().items() if any(row.audit == "strong" for row in rows)}
+    tried = {"newrelic": "otlp", "elasticsearch": "otel"}
+    refusing = {name for name, refused in COUNTED.items() if "logs" in refused}
+    assert "logs" not in REFUSED and refusing & promised == set()
+    for name in promised:
+        found = tried.get(name, name)
+        assert "logs" in {**TAKES, **SERVERS}[found]

@@ -11,6 +11,7 @@ from destinations import poisons
 from destinations.applied import ALLOWED, API_KEY, apply
 from destinations.kit import configuration
 from destinations.test_kafka import read
+from destinations.test_poison import SERVERS as TAKES
 from destinations.test_poison import counted
 from support.collector import Collector, running, wait_for
 
@@ -41,15 +42,6 @@ def collector(configured, tmp_path_factory):
     folder = tmp_path_factory.mktemp("poison")
     with running(folder, configured, poisons.OWNERS, {"ES_API_KEY": API_KEY}) as started:
         yield started
-
-
-TAKES = {
-    "otel": ("traces", "logs", "metrics"),
-    "ecs": ("traces", "logs"),
-    "jaeger": ("traces",),
-    "kafka": ("traces", "logs", "metrics"),
-    "prometheus": ("metrics",),
-}
 
 
 @pytest.fixture(scope="module")

@@ -127,27 +127,36 @@ def _put(client: Elasticsearch, name: str, changes: Sequence[Change], show_diff:
         if show_diff:
             click.echo(change.diff(), nl=False)
             continue
-        if not only_told:
-            _put_one(client, name, change.piece)
+        if not only_told and not _put_one(client, name, change.piece):
+            continue
         verb = (_WOULD if only_told else _DONE)[change.state]
         click.echo(f"{name}: {verb} {_KINDS[change.piece.kind]} {change.piece.name}")
     same = sum(change.state == "unchanged" for change in changes)
     click.echo(f"{name}: {same} of {len(changes)} unchanged", err=show_diff)
 
 
-def _put_one(client: Elasticsearch, name: str, piece: Piece) -> None:
+def _put_one(client: Elasticsearch, name: str, piece: Piece) -> bool:
+    """Put one piece; return False where the server can do without it and does not take it."""
     from elasticsearch import BadRequestError
 
+    from theodore_otel.render.elasticsearch import FAILURES
     from theodore_otel.search import apply
     from theodore_otel.search.client import explained
 
     try:
         apply.put(client, piece)
     except BadRequestError as error:
+        if piece.name == FAILURES:
+            note(
+                f"warning: {name}: this server has no failure store (Elasticsearch 8.19 and newer have): a document "
+                "that it refuses is not kept"
+            )
+            return False
         raise CheckFailedError(
             f"{name}: this server does not take {_KINDS[piece.kind]} {piece.name}: {explained(error)}\n"
             "Elasticsearch 8.16 or newer is needed."
         ) from None
+    return True
 
 
 def _tell_of_plain(name: str, indices: Sequence[str]) -> None:

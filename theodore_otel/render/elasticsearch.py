@@ -27,6 +27,8 @@ MARK = "theodore_otel"
 """Where a backing index says, in its mappings' `_meta`, which templates it was made from."""
 CUSTOM = "theodore-custom"
 """A component template of the cluster's operators, put over ours where it exists."""
+FAILURES = "theodore-failures"
+"""A component template that keeps what cannot be stored; older servers do not take it."""
 
 _TYPES = {"string": "keyword", "int": "long", "double": "double", "bool": "boolean"}
 _TEXTS = ("exception.message", "exception.stacktrace", "audit.context")
@@ -92,6 +94,7 @@ def pieces(config: Config, mappings: Iterable[str]) -> list[Piece]:
     return [
         *(_lifecycle(each, name) for each, name in kept.items()),
         *components.values(),
+        _piece("component_templates", FAILURES, FAILURES),
         *(_piece("component_templates", _policy(name), "theodore-lifecycle", kept=name) for name in kept.values()),
         *indices,
     ]
@@ -188,8 +191,8 @@ def _index_template(
     body = _read(
         "elasticsearch/index_template.yaml.j2",
         patterns=[f"{stream.base}-{namespace}" for namespace in namespaces],
-        composed_of=[*own, _policy(name), CUSTOM],
-        optional=[_policy(name), CUSTOM],
+        composed_of=[*own, FAILURES, _policy(name), CUSTOM],
+        optional=[FAILURES, _policy(name), CUSTOM],
     )
     made_of = json.dumps([components[each].body for each in own])
     mark = hashlib.sha256(made_of.encode()).hexdigest()[:12]
