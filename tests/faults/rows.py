@@ -193,8 +193,10 @@ def full(folder: Path) -> Iterator[Balance]:
         destinations = {"away": places.otlp(away), "well": places.otlp(well), "scrape": {"type": "prometheus"}}
         with collecting(folder, destinations) as collector:
             with loads(collector, "audit") as (audit,):
-                big = Load(collector, "logs", 1, batch=100, size=40_000)
-                while not _left_out(collector, "away", "log_records"):
+                big = Load(collector, "logs", 1, batch=100, size=40_000, patience=5)
+                for _ in range(60):
+                    if _left_out(collector, "away", "log_records"):
+                        break
                     big.send()
                 for _ in range(5):
                     big.send()
