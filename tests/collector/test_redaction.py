@@ -175,7 +175,7 @@ def test_nothing_odd_is_refused(send, secret):
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
 def test_a_number_that_json_does_not_know_hides_nothing_beside_it(send, number):
-    """The JSON of such a value is empty."""
+    """The JSON of such a value is empty; what cannot be measured goes."""
     secrets = attributes({"password": "hunter2-correct", "note": "call ada@example.com"})
     mapping = {"kvlistValue": {"values": [{"key": "x", "value": {"doubleValue": number}}, *secrets]}}
     listed = {"arrayValue": {"values": [mapping]}}
@@ -184,7 +184,7 @@ def test_a_number_that_json_does_not_know_hides_nothing_beside_it(send, number):
     text = json.dumps(arrived)
     assert "hunter2-correct" not in text
     assert "ada@example.com" not in text
-    assert text.count(MASK) == 8
+    assert text.count("theodore.truncated") == 4
 
 
 def type_of(kind, path) -> str:

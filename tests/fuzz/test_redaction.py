@@ -117,8 +117,13 @@ def mapping(values: st.SearchStrategy[Any], most: int) -> st.SearchStrategy[dict
     ).map(lambda made: {key if cleaned(key) else "n": value for key, value in made})
 
 
-values = st.recursive(
-    scalars, lambda inner: st.one_of(st.lists(inner, min_size=1, max_size=3), mapping(inner, 3)), max_leaves=5
+# What holds a NaN within cannot be measured, and goes (tests/collector/test_limits.py).
+within = scalars.filter(lambda value: value == value)
+values = st.one_of(
+    scalars,
+    st.recursive(
+        within, lambda inner: st.one_of(st.lists(inner, min_size=1, max_size=3), mapping(inner, 3)), max_leaves=5
+    ),
 )
 attributes = mapping(values, 4)
 maybe = st.one_of(st.just({}), attributes)

@@ -58,12 +58,12 @@ def test_no_label_is_unbounded():
 def test_the_templates_derive_what_the_registry_says_and_nothing_else():
     template = (paths.data("templates") / "collector/_derived.yaml.j2").read_text()
     derived = set(re.findall(r'entry\("(theodore\.[\w.]+)"', template))
-    assert derived == {metric.name for metric in metrics().values() if metric.source in ("spans", "logs")}
+    assert derived == {metric.name for metric in metrics().values() if metric.source in ("spans", "logs", "limits")}
 
 
 def test_every_label_of_a_derived_metric_comes_from_an_attribute_or_names_the_failure():
     tables = yaml.safe_load((paths.data("templates") / "collector/derived.yaml").read_text())
-    derived = {label for m in metrics().values() if m.source in ("spans", "logs") for label in m.labels}
+    derived = {label for m in metrics().values() if m.source in ("spans", "logs", "limits") for label in m.labels}
     # The command of a request is its endpoint; of a last good run it is the command.
     assert {*tables["labels"].values(), "error_type", "command"} == derived
     told = metrics()["theodore.errors"].description

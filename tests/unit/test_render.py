@@ -119,7 +119,9 @@ def test_every_pipeline_from_outside_limits_memory_first_and_checks_the_tenant()
     assert len(outside) == 3
     for pipeline in outside:
         assert pipeline["processors"][0] == "memory_limiter"
-        assert pipeline["processors"] == ["memory_limiter", "resource/tenant", "transform/tenant"]
+        assert pipeline["processors"] == [
+            "memory_limiter", "transform/limit_resource", "resource/tenant", "transform/tenant",
+        ]  # fmt: skip
     for signal in ("traces", "logs", "metrics"):
         assert pipelines[f"{signal}/in"]["exporters"] == [f"routing/{signal}.tenant"]
         assert pipelines[f"{signal}/service"]["processors"] == [
@@ -155,8 +157,15 @@ def test_every_way_to_an_exporter_checks_the_tenant_strips_and_redacts(text):
         steps = [step for name in way[:-1] for step in pipelines[name].get("processors", [])]
         # What the collector asks for itself has no sender.
         needed = ["transform/health"] if way[0] == "metrics/health" else CHECKED
+        if way[0] != "metrics/health" and not way[0].startswith("logs"):
+            needed = [*needed, "transform/limit"]
         needed = [*needed, "transform/strip", "groupbyattrs/rebuild", "transform/redact_resource", "transform/redact"]
-        assert [step for step in steps if step in needed] == needed, way
+        needed = [*needed, "transform/strip_again"]
+        # What is counted of a span goes through the limits twice: as an attribute of the span and as a label.
+        assert list(dict.fromkeys(step for step in steps if step in needed)) == needed, way
+        if way[0].startswith("logs") and "metrics/derived" not in way:
+            (limit,) = {"transform/limit", "transform/limit_audit"}.intersection(steps)
+            assert steps.index(limit) < steps.index("transform/strip"), way
 
 
 def test_names_below_match_what_they_say_and_nothing_else():

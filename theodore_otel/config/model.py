@@ -34,7 +34,7 @@ class Listen(Section):
 
 
 LEAST_QUEUE = 64 * 2**20
-"""Bytes that a queue has to hold: a request has 16 MiB at most, and grows by what the pipelines add to its records."""
+"""Bytes that a queue has to hold: a request has 4 MiB at most, and grows by what the pipelines add to its records."""
 
 AUDIT_QUEUE = 256 * 2**20
 """Bytes of audit and security records that wait for one destination at most; their room on the disk is reserved."""
@@ -59,6 +59,32 @@ class Queue(Section):
         return size
 
 
+class Limits(Section):
+    """How much one request and one record may hold. Audit and security records are refused where others are cut."""
+
+    request: Size = Field(
+        "4MiB",
+        validate_default=True,
+        ge=2**20,
+        le=4 * 2**20,
+        description="Bytes of one request; more could nest values so deep that reading them ends the collector.",
+    )
+    record: Size = Field(
+        "1MiB",
+        validate_default=True,
+        ge=64 * 2**10,
+        le=2 * 2**20,
+        description="Bytes of one span, event or log record; of more, only what the registry knows is kept.",
+    )
+    value: Size = Field(
+        "64KiB", validate_default=True, ge=2**10, le=2**20, description="Bytes of one text; what is longer is cut."
+    )
+    attributes: int = Field(
+        256, ge=64, le=1_000, description="Attributes of one record, event, scope or resource; the first ones are kept."
+    )
+    depth: int = Field(16, ge=4, le=32, description="Levels of a value within values.")
+
+
 class Collector(Section):
     """The collector process."""
 
@@ -74,6 +100,7 @@ class Collector(Section):
     max_series: int = Field(
         50_000, ge=100, description="Series of counted metrics at most; further ones are dropped and counted."
     )
+    limits: Limits = Field(Limits(), description="How much one request and one record may hold.")
     extra: dict[str, Any] = Field(
         {}, description="Raw collector configuration, merged in; it may add, not change tenancy or redaction."
     )
@@ -242,6 +269,15 @@ class Tracing(Section):
     sampling: TraceSampling = Field(TraceSampling(), description="Which traces are kept.")
 
 
+class Metrics(Section):
+    """Metrics from outside."""
+
+    exponential_histograms: bool = Field(
+        False,
+        description="true takes exponential histograms of cumulative temporality; others are refused and counted.",
+    )
+
+
 class Redaction(Section):
     """What is masked before anything is stored or sent. Lists add to the built-in ones."""
 
@@ -295,6 +331,7 @@ class Config(Section):
     tenants: Tenants = Field(Tenants(), description="Who may send, and how that is known.")
     logging: Logging = Field(Logging(), description="Log levels and log sampling.")
     tracing: Tracing = Field(Tracing(), description="Traces.")
+    metrics: Metrics = Field(Metrics(), description="Metrics from outside.")
     redaction: Redaction = Field(Redaction(), description="What is masked before anything is stored or sent.")
     destinations: dict[Name, Destination] = Field({}, description="Where telemetry goes, by a name of your choice.")
     alerting: Alerting = Field(Alerting(), description="Alert rules and channels.")

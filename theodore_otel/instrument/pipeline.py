@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from theodore_otel.instrument.courier import Courier
 
 _BACKLOG_BYTES: Final = 16 * 1024 * 1024
+# Half of what the collector takes at once (collector.limits.request).
+_REQUEST_BYTES: Final = 2 * 1024 * 1024
 _REQUEST_SECONDS: Final = 10.0
 _FIRST_RETRY_SECONDS: Final = 1.0
 _LAST_RETRY_SECONDS: Final = 30.0
@@ -243,7 +245,11 @@ class Pipeline:
 
     def _add(self, batch: list[Any]) -> None:
         body, count = self._encode(batch)
-        if count:
+        if len(body) > _REQUEST_BYTES and len(batch) > 1 and self._collect is None:
+            half = len(batch) // 2
+            self._add(batch[:half])
+            self._add(batch[half:])
+        elif count:
             audit = self._audits is not None and any(map(self._audits, batch))
             self._backlog.append(Item(self.signal, body, count, audit=audit))
 

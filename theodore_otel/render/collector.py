@@ -10,7 +10,7 @@ import yaml
 from theodore_otel import paths
 from theodore_otel.config.model import AUDIT_QUEUE, Config
 from theodore_otel.config.units import format_duration
-from theodore_otel.conventions.registry import metrics
+from theodore_otel.conventions.registry import attributes, metrics
 from theodore_otel.errors import InputError
 from theodore_otel.render.exporters import exporters
 from theodore_otel.render.extra import with_extra
@@ -38,6 +38,7 @@ def render(config: Config, header: str, instance: str = "") -> list[RenderedFile
             config=config,
             rules=redaction_rules(config),
             metrics=metrics(),
+            known=list(attributes()),
             sent=[metric for metric in metrics().values() if metric.source == "process"],
             counted=[metric.name for metric in metrics().values() if metric.source != "process"],
             health_targets=targets(config),
