@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from support.ports import free_ports
 from theodore_otel.cli import cli
 from theodore_otel.conventions import names
 from theodore_otel.query import collector
+from theodore_otel.query import prometheus as query_prometheus
 from theodore_otel.query.health import STALE, TargetHealth, judged
 
 SECOND, MINUTE, HOUR = otlp.SECOND, 60 * otlp.SECOND, otlp.HOUR
@@ -241,6 +243,106 @@ def test_a_prometheus_that_does_not_answer_is_told_and_the_collector_all_the_sam
     assert said in result.stderr
     assert "Traceback" not in result.output
     assert ask("--prometheus", f"http://{address}", health=None).exit_code == 3
+
+
+ODD = {
+    "nothing": b"",
+    "a word a line": b"HTTP/1.0 200 OK\r\n\r\nhello world\nfoo bar\n",
+    "HTML": b"HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n<html>\x1b[2J</html>",
+    "a bad status line": b"SSH-2.0-OpenSSH\r\n",
+    "a bad status": b"HTTP/1.0 abc OK\r\n\r\n",
+    "a status that is none": b"HTTP/1.0 99999 OK\r\n\r\n",
+    "odd numbers": b"HTTP/1.0 200 OK\r\n\r\notelcol_process_uptime 1e300\notelcol_receiver_accepted_spans_total NaN\n"
+    b'otelcol_exporter_sent_spans_total +Inf\notelcol_exporter_queue_size{exporter="\x1b[2J"} 1e18\n'
+    b"otelcol_receiver_refused_spans_total x\n",
+    "an uptime below zero": b"HTTP/1.0 200 OK\r\n\r\notelcol_process_uptime -1e17\n",
+    "a long line": b"HTTP/1.0 200 OK\r\n\r\notelcol_process_uptime{" + b"a" * 5_000_000 + b"} 1\n",
+    "many long names": b"HTTP/1.0 200 OK\r\n\r\n" + (b"otelcol_process_uptime{" + b"a" * 9_000 + b"} 1\n") * 300,
+    "deep nesting": b"HTTP/1.0 200 OK\r\n\r\n" + b"[" * 100_000,
+    "a redirect": b"HTTP/1.0 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n",
+    "a redirect to a file": b"HTTP/1.0 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n",
+    "chunks that are none": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "half a body": b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf",
+    "bad UTF-8": b"HTTP/1.0 200 OK\r\n\r\n\xff\xfe otelcol_\xff 1\n",
+}
+NUMBERS = [("1", "NaN"), ("1e999", "1"), ("1", "+Inf"), ("NaN", "1"), ("-1", "1"), ("1e300", "1e300"), ("[]", "{}")]
+SERIES = '{"data":{"result":[{"metric":{"target":"t"},"values":[[%s,"%s"]],"value":[%s,"%s"]}]}}'
+PROMETHEUS = ["{}", "[]", "7", '{"data":[]}', '{"data":{"result":7}}', '{"data":{"result":[7]}}', '{"error":7}']
+PROMETHEUS += ['{"data":{"result":[{}]}}', '{"data":{"result":[{"metric":[],"values":[],"value":[]}]}}']
+PROMETHEUS += ['{"error":"\\u001b[2J"}', *(SERIES % (*pair, *pair) for pair in NUMBERS)]
+
+
+@pytest.fixture
+def says() -> Iterator[Callable[[bytes], str]]:
+    """Serve bytes as they are to whoever connects; return the address."""
+    listening: list[socket.socket] = []
+
+    def start(said: bytes, endless: bytes = b"") -> str:
+        listener = socket.create_server(("127.0.0.1", 0))
+        listening.append(listener)
+
+        def answer() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.recv(65536)
+                        connection.sendall(said)
+                        while endless:
+                            connection.sendall(endless)
+                            time.sleep(0.01)
+                except OSError:
+                    if listener.fileno() < 0:
+                        return
+
+        Thread(target=answer, daemon=True).start()
+        return f"127.0.0.1:{listener.getsockname()[1]}"
+
+    yield start
+    for each in listening:
+        each.close()
+
+
+def asked(*words: str) -> Result:
+    return CliRunner(catch_exceptions=False).invoke(cli, ["observability", *words])
+
+
+@pytest.mark.case("who_answers_at_the_telemetry_port")
+@pytest.mark.parametrize("said", ODD.values(), ids=ODD.keys())
+def test_whoever_answers_in_the_collectors_place_is_no_bug_of_ours(home, says, said):
+    address = says(said)
+    Path("c.yaml").write_text(yaml.safe_dump({"collector": {"listen": {"health": address, "telemetry": address}}}))
+    for words in (("status",), ("health",), ("health", "--prometheus", f"http://{address}")):
+        for more in ((), ("--format", "json")):
+            result = asked(*words, "-c", "c.yaml", *more)
+            assert result.exit_code in (0, 1, 3), result.output
+            assert "\x1b" not in result.output
+            if more:
+                json.loads(result.stdout)
+    if b"otelcol_process_uptime" not in said:
+        assert "metrics do not answer" in (text := asked("status", "-c", "c.yaml").stdout) or "nothing answers" in text
+
+
+@pytest.mark.case("who_answers_at_the_telemetry_port")
+@pytest.mark.parametrize("head", [b"HTTP/1.0 200 OK\r\n\r\n", b"HTTP/1.0 200 OK\r\nX: "])
+def test_an_answer_without_an_end_is_given_up(home, says, head, monkeypatch):
+    monkeypatch.setattr(collector, "_TIMEOUT", 0.5)
+    monkeypatch.setattr(query_prometheus, "_TIMEOUT", 0.5)
+    address = says(head, b"x")
+    Path("c.yaml").write_text(yaml.safe_dump({"collector": {"listen": {"health": address, "telemetry": address}}}))
+    assert asked("status", "-c", "c.yaml").exit_code == 3
+    result = asked("health", "-c", "c.yaml", "--prometheus", f"http://{address}")
+    assert "does not answer: " in result.stderr
+
+
+@pytest.mark.case("who_answers_at_the_telemetry_port")
+@pytest.mark.parametrize("status", [200, 422])
+@pytest.mark.parametrize("body", PROMETHEUS)
+def test_whatever_a_prometheus_answers_is_no_bug_of_ours(ask, serve, status, body):
+    result = ask("--prometheus", f"http://{serve(status, body).address}", "--format", "json")
+    assert result.exit_code == 1
+    assert "\x1b" not in result.output
+    json.loads(result.stdout)
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:9090", "http://user:kept-back@host:9090", "ftp://host"])

@@ -79,7 +79,7 @@ def command(
     else:
         _print_data(state, rows, found, output_format)
     if found.trouble:
-        note(f"error: {found.trouble}")
+        note(f"error: {common.clean(found.trouble)}")
     elif not found.targets:
         note("No target was asked yet: the collector does so where a destination takes metrics (docs/health.md).")
     ctx.exit(_EXIT[state])

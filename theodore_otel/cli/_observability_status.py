@@ -96,7 +96,8 @@ def _collector(status: CollectorStatus, where: common.Addresses) -> Iterator[Che
         yield Check("exporters", "degraded", "unknown without the collector's own metrics")
         return
     state = "ok" if status.healthy and not sum(status.refused.values()) else "degraded"
-    up = f"up {common.duration((status.uptime or 0) * common.SECOND)}, " if status.healthy else "not ready, "
+    up = "" if status.uptime is None else f"up {common.duration(status.uptime * common.SECOND)}, "
+    up = up if status.healthy else "not ready, "
     parts = [f"{up}accepted {_counts(status.accepted)}"]
     if sum(status.refused.values()):
         parts.append(f"refused {_counts(status.refused)} because it is full")
@@ -112,9 +113,9 @@ def _exporters(status: CollectorStatus) -> Check:
     for name, exporter in sorted(status.exporters.items()):
         trouble = _trouble(exporter, status.uptime)
         if trouble:
-            troubles.append(f"{name} {trouble}")
+            troubles.append(f"{common.clean(name)} {trouble}")
         queue = "" if exporter.queue is None else f", queue {exporter.queue:,.0f} of {exporter.capacity or 0:,.0f}"
-        details.append(f"{name}: sent {_counts(exporter.sent)}{queue}{', ' + trouble if trouble else ''}")
+        details.append(f"{common.clean(name)}: sent {_counts(exporter.sent)}{queue}{', ' + trouble if trouble else ''}")
     summary = "; ".join(troubles) if troubles else f"{len(status.exporters)} deliver, nothing failed"
     return Check("exporters", "degraded" if troubles else "ok", summary, details)
 

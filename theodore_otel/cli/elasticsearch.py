@@ -107,7 +107,7 @@ def _apply(
                 wanted = [piece for piece in wanted if not needs_lifecycle(piece)]
             changes = server.compare(wanted)
             only_told = dry_run or show_diff
-            _put(client, name, changes, show_diff, only_told)
+            _put(client, name, destination, changes, show_diff, only_told)
             existing = streams.look(client, wanted)
             _tell_of_plain(name, existing.plain)
             _roll_over(client, name, existing.outdated, rollover, only_told)
@@ -120,14 +120,21 @@ def _lacks_lifecycle(name: str, allowed: bool) -> None:
     note(f"warning: {lacks}")
 
 
-def _put(client: Elasticsearch, name: str, changes: Sequence[Change], show_diff: bool, only_told: bool) -> None:
+def _put(
+    client: Elasticsearch,
+    name: str,
+    destination: Destination,
+    changes: Sequence[Change],
+    show_diff: bool,
+    only_told: bool,
+) -> None:
     for change in changes:
         if change.state == "unchanged":
             continue
         if show_diff:
             click.echo(change.diff(), nl=False)
             continue
-        if not only_told and not _put_one(client, name, change.piece):
+        if not only_told and not _put_one(client, name, destination, change.piece):
             continue
         verb = (_WOULD if only_told else _DONE)[change.state]
         click.echo(f"{name}: {verb} {_KINDS[change.piece.kind]} {change.piece.name}")
@@ -135,7 +142,7 @@ def _put(client: Elasticsearch, name: str, changes: Sequence[Change], show_diff:
     click.echo(f"{name}: {same} of {len(changes)} unchanged", err=show_diff)
 
 
-def _put_one(client: Elasticsearch, name: str, piece: Piece) -> bool:
+def _put_one(client: Elasticsearch, name: str, destination: Destination, piece: Piece) -> bool:
     """Put one piece; return False where the server can do without it and does not take it."""
     from elasticsearch import BadRequestError
 
@@ -153,7 +160,7 @@ def _put_one(client: Elasticsearch, name: str, piece: Piece) -> bool:
             )
             return False
         raise CheckFailedError(
-            f"{name}: this server does not take {_KINDS[piece.kind]} {piece.name}: {explained(error)}\n"
+            f"{name}: this server does not take {_KINDS[piece.kind]} {piece.name}: {explained(error, destination)}\n"
             "Elasticsearch 8.16 or newer is needed."
         ) from None
     return True

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.client import HTTPException
+
+from theodore_otel.query.http import NoAnswerError, get
 
 _TIMEOUT = 3.0
 _OWN_CHECKS = "httpcheck"
@@ -16,8 +15,11 @@ _SOON = 60.0
 """Seconds after a start in which nothing has to be sent yet."""
 _FULL = "file/full."
 """Begins the names of what counts what full queues left out."""
+_LONGEST_LINE = 10_000
+_MOST = 2.0**63
+_LONGEST_UPTIME = 100 * 365 * 86_400
 _SAMPLE = re.compile(r"^(?:otelcol_)?(\w+?)(?:_total)?(?:\{(.*)\})? (\S+)")
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_LABEL = re.compile(r'[,\s]*(\w+)="((?:[^"\\]|\\.)*)"')
 _SIGNALS = {"spans": "spans", "log_records": "logs", "logs": "logs", "metric_points": "metric points"}
 _SIGNALS |= {"datapoints": "metric points"}
 _FILTERED = {
@@ -90,35 +92,49 @@ def ask(health: str, telemetry: str) -> CollectorStatus:
     status.answers, status.healthy = code is not None, code == 200
     code, text = _get(f"http://{telemetry}/metrics")
     if code == 200:
-        status.telemetry = True
         for name, labels, value in _samples(text):
             _note(status, name, labels, value)
+        # Whoever else answers there has nothing of that name.
+        status.telemetry = "\notelcol_process_uptime" in f"\n{text}"
         _assign_left_out(status)
     return status
 
 
 def _get(url: str) -> tuple[int | None, str]:
-    # No proxy: the collector is asked, not somebody who speaks for it.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=_TIMEOUT) as answer:
-            return answer.status, answer.read().decode("utf-8", "replace")
-    except urllib.error.HTTPError as error:
-        return error.code, ""
-    except (OSError, HTTPException, ValueError):
+        answer = get(url, _TIMEOUT)
+    except NoAnswerError:
         return None, ""
+    return answer.status, answer.body.decode("utf-8", "replace")
 
 
 def _samples(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
     for line in text.splitlines():
-        match = _SAMPLE.match(line)
-        if match:
-            yield match[1], dict(_LABEL.findall(match[2] or "")), float(match[3])
+        match = _SAMPLE.match(line) if len(line) <= _LONGEST_LINE else None
+        if match and (value := _number(match[3])) is not None:
+            yield match[1], _labels(match[2] or ""), value
+
+
+def _labels(text: str) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    at = 0
+    while match := _LABEL.match(text, at):
+        labels[match[1]] = match[2]
+        at = match.end()
+    return labels
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if abs(number) < _MOST else None
 
 
 def _note(status: CollectorStatus, name: str, labels: dict[str, str], value: float) -> None:
     if name == "process_uptime":
-        status.uptime = value
+        status.uptime = value if 0 <= value < _LONGEST_UPTIME else None
     elif labels.get("receiver") == _OWN_CHECKS:
         return  # nobody sent it
     elif match := re.fullmatch(r"receiver_(accepted|refused|failed)_(\w+)", name):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from theodore_otel.render.elasticsearch import Kind, Piece
-from theodore_otel.search.client import known
+from theodore_otel.search.client import known, read_answer
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -63,11 +63,19 @@ def look(client: Elasticsearch) -> Server:
     Raises:
         ApiError: when it does not say.
     """
+    with read_answer():
+        return _looked(client)
+
+
+def _looked(client: Elasticsearch) -> Server:
     policies = _policies(client)
-    components = known(lambda: client.cluster.get_component_template(name=_OURS)) or {"component_templates": []}
-    indices = known(lambda: client.indices.get_index_template(name=_OURS)) or {"index_templates": []}
+    components = known(lambda: client.cluster.get_component_template(name=_OURS), {"component_templates": []})
+    indices = known(lambda: client.indices.get_index_template(name=_OURS), {"index_templates": []})
     found: dict[tuple[Kind, str], dict[str, Any]] = {
-        **{("lifecycle", name): {"policy": each["policy"]} for name, each in (policies or {}).items()},
+        **{
+            ("lifecycle", name): {"policy": each["policy"]}
+            for name, each in ({} if policies is None else policies).items()
+        },
         **_by_name("component_template", components),
         **_by_name("index_template", indices),
     }
@@ -98,12 +106,15 @@ def put(client: Elasticsearch, piece: Piece) -> None:
     Raises:
         ApiError: when the server refuses it.
     """
-    if piece.kind == "lifecycle":
-        client.ilm.put_lifecycle(name=piece.name, body=piece.body)
-    elif piece.kind == "component_templates":
-        client.cluster.put_component_template(name=piece.name, body=piece.body)
-    else:
-        client.indices.put_index_template(name=piece.name, body=piece.body)
+    with read_answer():
+        if piece.kind == "lifecycle":
+            answer = client.ilm.put_lifecycle(name=piece.name, body=piece.body)
+        elif piece.kind == "component_templates":
+            answer = client.cluster.put_component_template(name=piece.name, body=piece.body)
+        else:
+            answer = client.indices.put_index_template(name=piece.name, body=piece.body)
+        if answer["acknowledged"] is not True:
+            raise ValueError("it does not say that it has taken it")
 
 
 def _lines(body: Mapping[str, Any]) -> list[str]:

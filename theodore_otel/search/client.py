@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import logging
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -12,10 +14,17 @@ from typing import TYPE_CHECKING, Any
 from theodore_otel.config.destinations import Elasticsearch as Destination
 from theodore_otel.errors import CheckFailedError, DownError, InputError
 from theodore_otel.otelcol.secrets import read_secret
+from theodore_otel.redaction.matcher import MASK, Matcher
+from theodore_otel.redaction.presets import load as redaction_rules
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
+_NOT_ITS_ANSWER = "answers, but not as Elasticsearch does"
+_ODD = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError)
+_DEEPEST = 20
+_LONGEST_READ = 10_000
+_LONGEST_REASON = 300
 _PAUSE = 1.0
 """Seconds between two questions whether it is up."""
 
@@ -28,6 +37,8 @@ def connect(name: str, destination: Destination, environment: Mapping[str, str])
     """
     try:
         from elasticsearch import Elasticsearch, ElasticsearchWarning
+
+        from theodore_otel.search.node import BoundedNode
     except ImportError as error:
         raise InputError("Elasticsearch's client is not installed: pip install 'theodore-otel[servers]'") from error
     # What the client and the server warn of is nothing to do here, and would stand between our own lines.
@@ -38,6 +49,7 @@ def connect(name: str, destination: Destination, environment: Mapping[str, str])
     return Elasticsearch(
         destination.endpoints,
         api_key=api_key,
+        node_class=BoundedNode,
         max_retries=1,
         request_timeout=30,
         **_tls(name, destination),
@@ -93,7 +105,7 @@ def wait_until_up(
 
 def _why_not_up(client: Elasticsearch, name: str, destination: Destination) -> str | None:
     from elastic_transport import ConnectionError as NoConnectionError
-    from elastic_transport import ConnectionTimeout, TlsError
+    from elastic_transport import ConnectionTimeout, TlsError, TransportError
     from elasticsearch import ApiError
 
     asked = client.options(request_timeout=5, max_retries=0, retry_on_status=())
@@ -110,6 +122,8 @@ def _why_not_up(client: Elasticsearch, name: str, destination: Destination) -> s
         return _reason(error)
     except ApiError as error:
         return f"status {error.status_code}"
+    except (TransportError, *_ODD):
+        return _NOT_ITS_ANSWER
     return None
 
 
@@ -125,7 +139,7 @@ def told(name: str, destination: Destination) -> Iterator[None]:
         given = f"{at}.api_key was refused" if destination.api_key else f"it wants {at}.api_key"
         raise InputError(f"{at}: Elasticsearch does not let us in (401): {given}") from None
     except AuthorizationException as error:
-        raise InputError(f"{at}.api_key: it may not do this (403): {explained(error)}") from None
+        raise InputError(f"{at}.api_key: it may not do this (403): {explained(error, destination)}") from None
     except UnsupportedProductError:
         raise CheckFailedError(f"{at}: {', '.join(destination.endpoints)} is not Elasticsearch") from None
 
@@ -133,7 +147,7 @@ def told(name: str, destination: Destination) -> Iterator[None]:
 @contextmanager
 def working(name: str, destination: Destination) -> Iterator[None]:
     """Turn what goes wrong while it works into errors that are told in one message."""
-    from elastic_transport import TransportError
+    from elastic_transport import SerializationError, TransportError
     from elasticsearch import ApiError
 
     try:
@@ -141,34 +155,79 @@ def working(name: str, destination: Destination) -> Iterator[None]:
             yield
     except ApiError as error:
         raise CheckFailedError(
-            f"destinations.{name}: Elasticsearch refused: {explained(error)} ({error.status_code})"
+            f"destinations.{name}: Elasticsearch refused: {explained(error, destination)} ({error.status_code})"
         ) from None
+    except (SerializationError, UnexpectedAnswerError, RecursionError):
+        where = ", ".join(destination.endpoints)
+        raise CheckFailedError(f"destinations.{name}: Elasticsearch at {where} {_NOT_ITS_ANSWER}") from None
     except TransportError as error:
         where = ", ".join(destination.endpoints)
         raise DownError(f"destinations.{name}: Elasticsearch at {where} went away: {_reason(error)}") from None
 
 
-def explained(error: Any) -> str:
-    """Return the innermost reason that the server gave for a refusal."""
+def explained(error: Any, destination: Destination) -> str:
+    """Return the innermost reason that the server gave for a refusal, in one line, without the key it may repeat."""
     body = error.body
     reason = body.get("error") if isinstance(body, Mapping) else body
-    while isinstance(reason, Mapping):
+    for _ in range(_DEEPEST):
+        if not isinstance(reason, Mapping):
+            break
         cause = reason.get("caused_by")
         reason = cause if isinstance(cause, Mapping) and cause.get("reason") else reason.get("reason")
-    return str(reason or error.message)
+    said = reason if isinstance(reason, str) and reason.strip() else str(error.message)
+    return _shown(said, destination)
 
 
-def known(ask: Callable[[], Any]) -> Any:
-    """Return what the server answers; None when there is no such thing."""
+def _shown(text: str, destination: Destination) -> str:
+    for secret in _secrets(destination):
+        text = text.replace(secret, MASK)
+    text = Matcher(redaction_rules().settings()).text(text[:_LONGEST_READ])
+    return "".join(c if c.isprintable() else " " for c in text)[:_LONGEST_REASON]
+
+
+def _secrets(destination: Destination) -> list[str]:
+    """Return the API key as it is sent, and the two halves it is made of."""
+    if destination.api_key is None:
+        return []
+    try:
+        key = read_secret(destination.api_key, os.environ, "api_key")
+    except InputError:
+        return []
+    try:
+        plain = base64.b64decode(key, validate=True).decode()
+    except ValueError:
+        plain = key
+    return sorted({key, plain, *plain.split(":")} - {""}, key=len, reverse=True)
+
+
+class UnexpectedAnswerError(Exception):
+    """The server answered, but not as Elasticsearch does."""
+
+
+@contextmanager
+def read_answer() -> Iterator[None]:
+    """Tell an answer of another form than Elasticsearch's; nothing but answers is looked at inside.
+
+    Raises:
+        UnexpectedAnswerError: when what was looked for is not there.
+    """
+    try:
+        yield
+    except _ODD as error:
+        raise UnexpectedAnswerError from error
+
+
+def known(ask: Callable[[], Any], nothing: Any) -> Any:
+    """Return what the server answers; `nothing` when there is no such thing."""
     from elasticsearch import NotFoundError
 
     try:
         return ask().body
     except NotFoundError:
-        return None
+        return nothing
 
 
 def _reason(error: Any) -> str:
     """Return the inner reason of a failed connection in one line."""
     inner = [str(each) for each in getattr(error, "errors", ())] or [str(error.message)]
-    return inner[-1].partition("\n")[0]
+    return "".join(c if c.isprintable() else " " for c in inner[-1].partition("\n")[0])[:_LONGEST_REASON]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from theodore_otel.render.elasticsearch import MARK, Piece
-from theodore_otel.search.client import known
+from theodore_otel.search.client import known, read_answer
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -32,7 +32,12 @@ def look(client: Elasticsearch, wanted: Sequence[Piece]) -> Existing:
         ApiError: when it does not say.
     """
     marks = _marks(wanted)
-    found = known(lambda: client.indices.resolve_index(name=_OURS)) or {"data_streams": [], "indices": []}
+    with read_answer():
+        return _looked(client, marks)
+
+
+def _looked(client: Elasticsearch, marks: Mapping[str, str]) -> Existing:
+    found = known(lambda: client.indices.resolve_index(name=_OURS), {"data_streams": [], "indices": []})
     writing = {each["name"]: each["backing_indices"][-1] for each in found["data_streams"] if each["name"] in marks}
     made_from = _made_from(client, list(writing.values()))
     return Existing(
@@ -47,7 +52,9 @@ def roll_over(client: Elasticsearch, name: str) -> str:
     Raises:
         ApiError: when the server refuses it.
     """
-    return str(client.indices.rollover(alias=name)["new_index"])
+    with read_answer():
+        made = str(client.indices.rollover(alias=name)["new_index"])
+    return "".join(c for c in made if c.isprintable())
 
 
 def _marks(wanted: Sequence[Piece]) -> dict[str, str]:
