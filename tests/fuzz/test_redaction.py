@@ -434,6 +434,6 @@ def test_process_and_collector_mask_the_same(tmp_path, monkeypatch, mode):
         }
         with running(tmp_path, configuration, environment={"PEPPER": "pepper"}) as collector:
             count = itertools.count(1)
-            for number in rounds(40 if mode == "mask" else 15):
+            for number in rounds(20 if mode == "mask" else 10):
                 wrong = exchange(collector, receiver, list(zip(count, drawn(number), strict=False)))
                 assert not wrong, f"seed {number}: {len(wrong)} of {RECORDS}\n\n" + "\n\n".join(wrong[:3])
