@@ -333,3 +333,27 @@ def test_the_diff_shows_what_would_change(tmp_path):
     assert "-old" in shown
     assert "+new" in shown
     assert files.diff([RenderedFile("x", "old\n")], tmp_path) == ""
+
+
+@pytest.mark.case("extra_taps_unredacted_data")
+@pytest.mark.parametrize(
+    "receivers",
+    [
+        "['otlp ']",
+        "[' otlp']",
+        '["otlp\\t"]',
+        "['${env:X}']",
+        "['$X']",
+        "'${env:X}'",
+        "['forward / sampled']",
+        "[{a: 1}]",
+    ],
+)
+def test_raw_configuration_cannot_tap_data_by_another_spelling(receivers):
+    text = f"""collector:
+  extra:
+    exporters: {{debug: {{}}}}
+    service: {{pipelines: {{traces/x: {{receivers: {receivers}, exporters: [debug]}}}}}}
+"""
+    with pytest.raises(InputError, match=r"extra\.service\.pipelines\.traces/x\.receivers: expected"):
+        collector(text)

@@ -28,18 +28,27 @@ def with_extra(text: str, extra: dict[str, Any], header: str) -> str:
 
 def _check_pipelines(extra: dict[str, Any], rendered: dict[str, Any]) -> None:
     """A new pipeline joins new components only: what is rendered carries or takes telemetry of checked tenants."""
-    for name, pipeline in (extra.get("service", {}).get("pipelines") or {}).items():
+    service = extra.get("service") or {}
+    pipelines = service.get("pipelines") if isinstance(service, dict) else None
+    for name, pipeline in pipelines.items() if isinstance(pipelines, dict) else ():
+        where = f"collector.extra.service.pipelines.{name}"
+        if not isinstance(pipeline, dict):
+            raise InputError(f"{where}: expected a mapping with receivers and exporters, got {pipeline!r}")
         for end, why in (
             ("receivers", "its data has not been checked and redacted there"),
             ("exporters", "what it takes has to be checked first; send it to the collector's own listener"),
         ):
             ours = {found for kind in (end, "connectors") for found in rendered.get(kind) or {}}
-            taken = sorted(ours.intersection((pipeline or {}).get(end) or []))
+            taken = sorted(ours.intersection(_ids(pipeline.get(end) or [], f"{where}.{end}")))
             if taken:
-                raise InputError(
-                    f"collector.extra.service.pipelines.{name}.{end}: expected {end} that collector.extra adds, "
-                    f"got {taken[0]!r}: {why}"
-                )
+                raise InputError(f"{where}.{end}: expected {end} that collector.extra adds, got {taken[0]!r}: {why}")
+
+
+def _ids(listed: Any, where: str) -> list[str]:
+    """Return component ids as the collector reads them; what it would only know when it starts cannot be judged."""
+    if not isinstance(listed, list) or not all(isinstance(each, str) and "$" not in each for each in listed):
+        raise InputError(f"{where}: expected a list of plain component ids, got {listed!r}")
+    return ["/".join(part.strip() for part in each.split("/", 1)) for each in listed]
 
 
 def _add(below: dict[str, Any], above: dict[str, Any], path: str) -> dict[str, Any]:
