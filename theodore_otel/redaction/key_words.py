@@ -15,6 +15,8 @@ PASSED = r"\x08"
 """Stands behind a word that is no secret where it is."""
 
 _SEPARATOR = rf"[^A-Za-z0-9{PASSED}{RS}{US}]?"
+# No dot: behind it the word is a name of its own, as within a nested value.
+_WITHIN = rf"[^A-Za-z0-9.{PASSED}{RS}{US}]?"
 _REST = rf"[^{RS}{US}]*{RS}"
 # The word is the last one of the key, or of a part of it before a dot.
 _LAST = rf"[^A-Za-z.{PASSED}{RS}{US}]*(?:\.[^{RS}{US}]*)?{RS}"
@@ -59,8 +61,8 @@ def innocent(settings: Mapping[str, Any]) -> list[str]:
         found.append(f"({_any(map(_upper, about['words']))}S?)((?:{_SEPARATOR}{said})+{_LAST})")
     for word, kinds in settings.get("kinds", {}).items():
         small, capital = _any(kinds), _any(map(_capital, kinds))
-        found.append(f"((?:[^A-Za-z]{small}|{capital}){_SEPARATOR}{_either(word)})({_LAST})")
-        found.append(f"([^A-Z]{_any(map(_upper, kinds))}{_SEPARATOR}{_upper(word)})({_LAST})")
+        found.append(f"((?:[^A-Za-z]{small}|{capital}){_WITHIN}{_either(word)})({_LAST})")
+        found.append(f"([^A-Z]{_any(map(_upper, kinds))}{_WITHIN}{_upper(word)})({_LAST})")
     return found
 
 
