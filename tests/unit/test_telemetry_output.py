@@ -107,7 +107,7 @@ def test_text_is_plain_where_it_is_no_terminal(stderr):
     LoggerFactory.get_logger("scraper").warn("slow\n\x1b[2Kpage", url="a b", pages=3)
     (line,) = stderr.getvalue().splitlines()
     assert "\x1b" not in line
-    assert "WARN     scraper: slow\\n\\x1b[2Kpage " in line
+    assert "WARN     scraper: slow\\n[2Kpage " in line
     assert 'url="a b" pages=3' in line
 
 
