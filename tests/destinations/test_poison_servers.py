@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from backends.fixtures import elasticsearch
 from destinations import poisons
 from destinations.applied import ALLOWED, API_KEY, apply
 from destinations.kit import configuration
@@ -16,6 +17,9 @@ from destinations.test_poison import counted
 from support.collector import Collector, running, wait_for
 
 from theodore_otel.config.merge import merge
+
+# A server of its own: the templates of other tests would not fit these.
+__all__ = ["elasticsearch"]
 
 
 @pytest.fixture(scope="module")
