@@ -49,6 +49,8 @@ EXPECTED = {
     "Watchdog": ["life"],
     "CollectorDown": ["team", "pager"],
     "CollectorQueueFilling": ["team"],
+    "CollectorQueueFull": ["team"],
+    "CollectorStuck": ["team"],
     "CollectorDataLost": ["team"],
     "CollectorRefusesData": ["team"],
     "CollectorMemory": ["team"],

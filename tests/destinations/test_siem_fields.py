@@ -81,7 +81,8 @@ VALUES: dict[str, tuple[Any, dict[str, str]]] = {
     "bytes": (b"\xff\x00", {"x": "/wA="}),
     "list": (["a", 1, None], {"x.0": "a", "x.1": "1", "x.2": ""}),
     "mapping": ({"k": 1.5, "l": {"m": True}}, {"x.k": "1.5", "x.l.m": "true"}),
-    "mapping with NaN": ({"k": float("nan")}, {"x.k": "NaN"}),
+    # It cannot be measured, and goes before any destination.
+    "mapping with NaN": ({"k": float("nan")}, {"theodore.truncated": "nan"}),
     "nothing": (None, {"x": ""}),
     "quotes": ('a" tenant.id="globex', {"x": 'a" tenant.id="globex'}),
     "brackets": ('a"] [x@1 tenant.id="globex"', {"x": 'a"  [x@1 tenant.id="globex"'}),
@@ -89,7 +90,7 @@ VALUES: dict[str, tuple[Any, dict[str, str]]] = {
     "backslashes and a quote": ('a\\\\" t="x', {"x": 'a\\\\" t="x'}),
     "line break": ("a\r\n<13>1 - - - - - - forged", {"x": "a <13>1 - - - - - - forged"}),
     "separators of lines": ("a\u2028b\u2029c\x85d", {"x": "a b c d"}),
-    "controls": ("a\x00\x1b\x1e\x1f\x7f\x9bb", {"x": "a b"}),
+    "controls": ("a\x00\x1b\x1e\x1f\x7f\x9bb", {"x": "ab"}),
     "what a number reads like": ("json: unsupported value: NaN!", {"x": "json: unsupported value: NaN!"}),
 }
 
@@ -111,7 +112,7 @@ NAMES = {
     "with separators": ["tenant id", "tenant=id", '"tenant.id', "tenant.id]", 'tenant.id"', "a b", "a=b"],
     "of ours": ["service.name", "severity", "trace_id", "structured_data", "message", "hostname", "priority"],
     "within": ["m.k", "m"],
-    "many": [f"k{number}" for number in range(400)],
+    "many": [f"k{number}" for number in range(200)],
 }
 
 
@@ -197,7 +198,8 @@ def test_a_record_without_a_text_is_a_message(collector, siem):
             found[message.data[ELEMENT].get("mark", "")] = message.text
         return {name: found.get(f"body {name} {siem.port}") for name in bodies}
 
-    wanted = {"none": "-", "empty": "-", "bytes": "-", "NaN": "NaN", "map": '{"a":"NaN"}', "list": "[1]"}
+    # A mapping with a NaN cannot be measured, and goes before any destination.
+    wanted = {"none": "-", "empty": "-", "bytes": "-", "NaN": "NaN", "map": "-", "list": "[1]"}
     wait_for(lambda: texts() == wanted, 20, texts)
 
 

@@ -11,7 +11,7 @@ from destinations.test_poison_servers import TAKES, arrived, collector, configur
 from support.collector import Collector, wait_for
 from support.fuzzing import rounds
 
-from fuzz.test_destinations import MAKE, send
+from fuzz.test_destinations import MAKE, absent, send, unexplained
 
 __all__ = ["arrived", "collector", "configured", "elasticsearch", "jaeger", "kafka", "prometheus"]
 
@@ -33,13 +33,7 @@ def test_no_random_record_harms_a_neighbour_or_is_lost(collector: Collector, arr
     def missing() -> list[str]:
         """Return what has not arrived, but for odd documents that Elasticsearch refused and counted."""
         texts, refused = arrived(), sum(ask(collector).refused_documents.values())
-        found = [
-            (word, name)
-            for name, signals in TAKES.items()
-            for signal in signals
-            for word in words[signal]
-            if word not in texts[name]
-        ]
+        found = unexplained(collector, TAKES, absent(TAKES, words, texts))
         counted = [each for each in found if each[0].startswith("odd") and each[1] in ("otel", "ecs")]
         return [f"{word} at {name}" for word, name in found if (word, name) not in counted or len(counted) > refused]
 
