@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -129,15 +129,14 @@ SERVERS = {
 }
 
 
-def missing(found: Callable[[], dict[str, str]], kinds: tuple[str, ...]) -> list[str]:
-    """Return what has not arrived of these kinds."""
-    texts = found()
+def missing(takes: Mapping[str, tuple[str, ...]], texts: Mapping[str, str]) -> list[str]:
+    """Return what has not arrived, and was not counted, of all that was sent to these destinations."""
     return [
         f"{destination}: {kind} of {signal}, {name}"
-        for destination, signals in TAKES.items()
+        for destination, signals in takes.items()
         for signal in signals
         for name in poisons.names(signal)
-        for kind in kinds
+        for kind in ("first", "second", "poison")
         if poisons.mark(kind, signal, name) not in texts[destination] and not counted(destination, signal, name, kind)
     ]
 
@@ -154,11 +153,8 @@ def test_a_neighbour_arrives_everywhere_and_so_does_what_might_be_refused(servic
         for name in poisons.names(signal):
             poisons.send(collector, signal, name)
 
-    def found() -> dict[str, str]:
-        return arrived(services, collector)
-
     def wanting() -> list[str]:
-        return missing(found, ("first", "second", "poison"))
+        return missing(TAKES, arrived(services, collector))
 
     try:
         wait_for(lambda: not wanting(), 40)

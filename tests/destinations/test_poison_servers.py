@@ -13,7 +13,7 @@ from destinations.applied import ALLOWED, API_KEY, apply
 from destinations.kit import configuration
 from destinations.test_kafka import read
 from destinations.test_poison import SERVERS as TAKES
-from destinations.test_poison import counted
+from destinations.test_poison import missing
 from support.collector import Collector, running, wait_for
 
 from theodore_otel.config.merge import merge
@@ -83,15 +83,7 @@ def test_a_neighbour_arrives_at_every_server_and_so_does_what_might_be_refused(c
             poisons.send(collector, signal, name)
 
     def wanting() -> list[str]:
-        texts = arrived()
-        return [
-            f"{server}: {kind} of {signal}, {name}"
-            for server, signals in TAKES.items()
-            for signal in signals
-            for name in poisons.names(signal)
-            for kind in ("first", "second", "poison")
-            if poisons.mark(kind, signal, name) not in texts[server] and not counted(server, signal, name, kind)
-        ]
+        return missing(TAKES, arrived())
 
     try:
         wait_for(lambda: not wanting(), 60)
