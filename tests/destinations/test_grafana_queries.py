@@ -27,6 +27,7 @@ def filled(prometheus, elasticsearch, jaeger, tmp_path_factory):
         _send(collector)
         wait_for(lambda: prometheus.query('theodore_ai_cost_total{tenant="globex"}'), otherwise=collector.said)
         wait_for(lambda: prometheus.query("sum(otelcol_exporter_sent_spans) > 0"), otherwise=collector.said)
+        wait_for(lambda: prometheus.query("theodore_records_truncated_total"), otherwise=collector.said)
         wait_for(
             lambda: prometheus.query("count_over_time(otelcol_exporter_sent_spans[1m]) > 2"), otherwise=collector.said
         )
@@ -35,7 +36,7 @@ def filled(prometheus, elasticsearch, jaeger, tmp_path_factory):
 
 
 def _put_template(elasticsearch) -> None:
-    words = {"match_mapping_type": "string", "mapping": {"type": "keyword"}}
+    words = {"match_mapping_type": "string", "mapping": {"type": "keyword", "ignore_above": 1024}}
     text = {"body": {"properties": {"text": {"type": "text"}}}}
     mappings = {"dynamic_templates": [{"words": words}], "properties": text}
     body = {"index_patterns": ["logs-*"], "data_stream": {}, "priority": 50, "template": {"mappings": mappings}}

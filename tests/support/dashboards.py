@@ -64,6 +64,8 @@ LOGS = [
     (9, "somebody did something", {"theodore.category": "audit"}),
     (13, "somebody tried something", {"theodore.category": "security"}),
     (9, "leads", BUSINESS),
+    # More than a text may hold: it is cut, and counted.
+    (9, "long", {"text": "x" * 2**17}),
 ]
 
 
