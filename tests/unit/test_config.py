@@ -9,11 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from pydantic import BaseModel, TypeAdapter
 
-from theodore_otel.config import load, load_text, sample
+from theodore_otel.config import Config, load, load_text, sample
+from theodore_otel.config.errors import fields_of
+from theodore_otel.config.explain import explain_key
+from theodore_otel.config.loader import check_destinations, load_layers
 from theodore_otel.config.merge import merge
+from theodore_otel.config.source import parse
 from theodore_otel.config.units import format_duration, format_size, parse_duration, parse_size
 from theodore_otel.errors import InputError
+from theodore_otel.render import render
 
 
 def refused(text: str, path: Path) -> str:
@@ -24,16 +31,44 @@ def refused(text: str, path: Path) -> str:
     return str(caught.value).replace(str(file), "FILE")
 
 
-def test_an_item_of_a_list_that_adds_to_the_defaults_is_named_as_the_file_has_it(tmp_path):
+def test_an_item_of_a_list_is_named_as_the_file_has_it(tmp_path):
     text = "instrument:\n  model_apis:\n  - {name: a, url: x, provider: p}\n  - {name: b, url: '(', provider: p}\n"
     assert refused(text, tmp_path).startswith("FILE:4: instrument.model_apis.1.url: expected a regular expression")
+    text = "instrument:\n  presets: [openai-http]\n" + text.removeprefix("instrument:\n")
+    assert refused(text, tmp_path).startswith("FILE:5: instrument.model_apis.1.url: expected a regular expression")
 
 
-def test_an_empty_file_is_a_working_production_configuration():
-    config = load_text("", "empty.yaml")
-    assert config.profile == "production"
-    assert config.tracing.sampling.rate == 0.1
-    assert config.collector.listen.http == "127.0.0.1:4318"
+@pytest.mark.case("file_without_profile")
+@pytest.mark.parametrize(
+    ("text", "profile", "destinations"),
+    [
+        ("", "local", ["local"]),
+        ("service: {name: x}", "local", ["local"]),
+        ("destinations: {}", "local", ["local"]),
+        ('destinations: {j: {type: jaeger, endpoint: "j:4317"}}', "production", ["j"]),
+        ("profile: dev", "dev", []),
+    ],
+)
+def test_a_file_that_names_neither_profile_nor_destination_stores_on_this_machine(text, profile, destinations):
+    config = load_text(text, "t.yaml")
+    assert config.profile == profile
+    assert list(config.destinations) == destinations
+    assert config.service.environment == {"local": "local", "dev": "development"}.get(profile, "production")
+
+
+@pytest.mark.case("file_without_profile")
+def test_the_reason_for_a_profile_nobody_named_is_a_layer(tmp_path):
+    source = parse("", "t.yaml")
+    shown = explain_key(load_layers(source), source, "profile")
+    assert shown.value == "local"
+    assert shown.layers[-1] == ("profile local, as neither profile nor destination is set", '"local"')
+
+
+@pytest.mark.case("file_without_profile")
+def test_a_configuration_that_would_throw_everything_away_is_refused(tmp_path):
+    source = parse("service: {}\nprofile: production", "t.yaml")
+    with pytest.raises(InputError, match=r"t\.yaml:2: destinations: expected one at least, got none"):
+        check_destinations(load_layers(source).config, source)
 
 
 def test_the_sample_is_valid_and_names_every_section(tmp_path):
@@ -64,16 +99,155 @@ def test_a_profile_named_on_the_command_line_wins_over_the_files(tmp_path):
     assert load(file, "local").tracing.sampling.rate == 1.0
 
 
-def test_maps_merge_and_lists_add():
+def test_maps_merge_and_lists_replace_unless_they_are_said_to_add():
     below = {"a": {"x": 1, "list": [1, 2]}, "b": 1}
     above = {"a": {"y": 2, "list": [2, 3]}, "b": 2}
-    assert merge(below, above) == {"a": {"x": 1, "y": 2, "list": [1, 2, 3]}, "b": 2}
+    assert merge(below, above) == {"a": {"x": 1, "y": 2, "list": [2, 3]}, "b": 2}
+    adding = merge(below, above, lambda path: path == ("a", "list"))
+    assert adding == {"a": {"x": 1, "y": 2, "list": [1, 2, 3]}, "b": 2}
     assert below == {"a": {"x": 1, "list": [1, 2]}, "b": 1}
 
 
-def test_lists_in_the_file_add_to_the_built_in_ones():
-    config = load_text('instrument: {propagate_to: ["api.internal"]}', "t.yaml")
-    assert config.instrument.propagate_to == ["127.0.0.1", "localhost", "::1", "api.internal"]
+def _lists(model, path=()):
+    """Yield path and an item that can be given for every list of which something is built in."""
+    for name, field in fields_of(model).items():
+        default = field.get_default(call_default_factory=True)
+        if isinstance(default, list) and default:
+            yield (*path, name), default
+        elif isinstance(default, BaseModel):
+            yield from _lists(type(default), (*path, name))
+
+
+@pytest.mark.case("narrowed_lists")
+@pytest.mark.parametrize(("path", "default"), [pytest.param(*each, id=".".join(each[0])) for each in _lists(Config)])
+@pytest.mark.parametrize("share", [0, 1])
+def test_a_list_of_the_file_narrows_what_is_built_in(path, default, share):
+    own = TypeAdapter(list[Any]).dump_python(default[:share], mode="json", by_alias=True)
+    given: Any = own
+    for key in reversed(path):
+        given = {key: given}
+    source = parse(json.dumps(given), "t.yaml")
+    shown = explain_key(load_layers(source), source, ".".join(path))
+    assert shown.value == own
+    assert shown.lists == "replace"
+
+
+@pytest.mark.case("narrowed_lists")
+def test_traces_that_are_no_longer_always_kept_are_not():
+    (rendered,) = render(
+        load_text("tracing: {sampling: {always: [errors]}}", "t.yaml", "production"), "t", ["collector"]
+    )
+    assert "latency" not in json.dumps(yaml.safe_load(rendered.text)["processors"]["tail_sampling"])
+
+
+@pytest.mark.case("narrowed_lists")
+def test_what_a_preset_brings_stands_beside_what_the_file_lists():
+    text = """
+    instrument:
+      presets: [openai-http, pinecone]
+      model_apis: [{name: own, url: "https://models.example/v1", provider: own}]
+      watch: {storage: [{function: "a.b:C.save"}]}
+    """
+    config = load_text(text, "t.yaml").instrument
+    names = [api.name for api in config.model_apis]
+    assert names[0] == "own"
+    assert "groq" in names
+    assert names.count("openrouter") == 1  # built in and replaced, but brought by the preset
+    assert [api.name for api in load_text(text.replace("openai-http, ", ""), "t").instrument.model_apis] == ["own"]
+    assert config.watch.storage[0].function == "a.b:C.save"
+    assert len(config.watch.storage) > 1
+
+
+def test_the_lists_of_redaction_and_presets_add_and_are_said_to():
+    source = parse("redaction: {extra_keys: [a]}\ninstrument: {presets: [click]}", "t.yaml")
+    loaded = load_layers(source)
+    for key in ("redaction.extra_keys", "redaction.except_keys", "redaction.disable_presets", "instrument.presets"):
+        assert explain_key(loaded, source, key).lists == "add"
+    assert explain_key(loaded, source, "service.name").lists == ""
+
+
+@pytest.mark.case("keys_that_cannot_be_explained")
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("instrument.watch.storage.size", "Path to the number of bytes."),
+        ("instrument.watch.ai.0.cache_write_tokens", "cache"),
+        ("destinations.x.type", "elasticsearch"),
+        ("destinations.x.endpoint", "type jaeger: host:port"),
+        ("destinations.x", "keys below it: api_key"),
+        ("tenants.list.acme.drop_attributes", "Names of attributes removed"),
+        ("alerting.channels.team.url", "type slack: Address"),
+        ("tenants.oidc.issuer_url", "Issuer"),
+    ],
+)
+def test_a_key_that_nobody_set_is_explained(key, said):
+    source = parse("", "t.yaml")
+    shown = explain_key(load_layers(source), source, key)
+    assert said in shown.description
+    assert shown.layers == ()
+
+
+@pytest.mark.case("bad_input_is_no_bug")
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("alerting: {rules: {mine: {expr: up, summary: 'disk ${mount}'}}}", "alerting.rules.mine.summary: expected no"),
+        ("alerting: {rules: {mine: {expr: up, description: '${mount}'}}}", "is written {{ $labels.mount }}"),
+        ("alerting: {rules: {mine: {expr: up, summary: '${threshold}'}}}", "expected `threshold`, because `summary`"),
+        ("alerting: {rules: {cost_budget_exceeded: {threshold: .inf}}}", "finite number"),
+        ("tracing: {sampling: {rate: .nan}}", "tracing.sampling.rate: expected"),
+        ("tenants: {defaults: {budget_usd_per_hour: .inf}}", "expected a finite number"),
+        ("instrument: {watch: {ai: [{function: 'a:b', when: {arg.x: .inf}}]}}", "expected a text, a number"),
+        ("local: {keep: 9999999999999999d}", "local.keep: expected a duration of 36500d at most"),
+        (f"local: {{keep: {'9' * 400}d}}", "local.keep: expected a duration of 36500d at most"),
+        (f"local: {{size: {'9' * 400}GiB}}", "local.size: expected a size of"),
+        ("collector: {queue: {size: -1}}", "collector.queue.size: expected a size such as"),
+        ("instrument: {spool: {size: -5}}", "instrument.spool.size: expected a size such as"),
+        ('service: {name: "a\\0b"}', "FILE:1: expected text without the character U+0000"),
+        ("service: {name: a\0b}", "this is not valid YAML"),
+        ("\n\nservice: {version: 2024-01-01}", "FILE:3: expected a text, a number, true or false, got the date"),
+        ("service: {name: !!binary aGk=}", "got the tag !!binary"),
+        ("collector: {extra: !!set {a}}", "got the tag !!set"),
+        ("service: &a {b: {c: *a}}", "an alias (*name) stands inside what it refers to"),
+        (f"collector: {{extra: {{a: {'[' * 80}{']' * 80}}}}}", "nested too deep: expected 64 levels"),
+        (f"a: {'[' * 100_000}", "nest"),
+        (
+            "service:\n  name: x\n version: '1'",
+            "FILE:3: this is not valid YAML: did not find expected key: the line is not",
+        ),
+        ("service:\n\tname: x", "FILE:2: this is not valid YAML: found character that cannot start any token: a tab"),
+        ("tracing: {rate: 0.5}", "tracing.rate: unknown key; did you mean 'tracing.sampling.rate'?"),
+        ("profile: prod", "did you mean 'production'?"),
+        (
+            "alerting: {rules: {high_error_rate: {channels: [team]}}}",
+            "define it, such as alerting.channels.team: {type",
+        ),
+    ],
+)
+def test_what_nobody_can_use_is_told_as_a_mistake(tmp_path, text, expected):
+    assert expected in refused(text, tmp_path)
+
+
+@pytest.mark.case("alias_bomb")
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        ["&{0} [{1}]", "x", ", "],
+        ["&{0} {{<<: [{1}]}}", "{k: v}", ", "],
+    ],
+    ids=["lists", "merged maps"],
+)
+def test_few_lines_that_stand_for_billions_of_values_are_refused(tmp_path, bomb):
+    form, leaf, comma = bomb
+    lines = [f"a0: &a0 {leaf}" if leaf != "x" else f"a0: &a0 [{comma.join(['x'] * 10)}]"]
+    lines += [f"a{n}: {form.format(f'a{n}', comma.join([f'*a{n - 1}'] * 10))}" for n in range(1, 30)]
+    assert "values at most, with every alias (*name) written out" in refused("\n".join(lines), tmp_path)
+
+
+@pytest.mark.case("alias_bomb")
+def test_a_file_without_end_is_refused():
+    with pytest.raises(InputError, match="/dev/zero: expected a file of 1 MiB at most"):
+        load(Path("/dev/zero"))
 
 
 @pytest.mark.parametrize(

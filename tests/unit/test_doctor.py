@@ -75,7 +75,7 @@ def test_audit_with_a_strong_destination_is_well(setup):
     ],
 )
 def test_audit_that_may_be_lost_is_warned_of_with_the_destinations(setup, destinations, said):
-    (finding,) = access.check_audit(setup(f"destinations: {destinations}"))
+    (finding,) = access.check_audit(setup(f"profile: production\ndestinations: {destinations}"))
     assert finding.state == "warning"
     assert said in finding.found
     assert "elasticsearch" in finding.todo
@@ -381,7 +381,7 @@ def test_a_credential_that_is_refused_is_told_by_its_name(setup, endpoint, monke
         f"{endpoint}/v1/traces does not accept credential acme.1 (HTTP 401)",
     )
     assert "SIGHUP" in finding.todo
-    (finding,) = theodore.check_endpoint(setup(f"instrument: {{endpoint: '{endpoint}'}}"))
+    (finding,) = theodore.check_endpoint(setup(f"profile: production\ninstrument: {{endpoint: '{endpoint}'}}"))
     assert finding.state == "warning"
     assert "asks for a credential; none is set here" in finding.found
     (finding,) = theodore.check_endpoint(setup(f"profile: local\ninstrument: {{endpoint: '{endpoint}'}}"))
@@ -389,7 +389,7 @@ def test_a_credential_that_is_refused_is_told_by_its_name(setup, endpoint, monke
 
 
 def test_an_endpoint_that_lets_everybody_in_is_warned_of(setup, endpoint):
-    (finding,) = theodore.check_endpoint(setup(f"instrument: {{endpoint: '{endpoint}'}}"))
+    (finding,) = theodore.check_endpoint(setup(f"profile: production\ninstrument: {{endpoint: '{endpoint}'}}"))
     assert finding.state == "warning"
     open_to_all = f"instrument: {{endpoint: '{endpoint}'}}\ntenants: {{identify_by: none}}"
     assert states(theodore.check_endpoint(setup(open_to_all))) == ["ok"]

@@ -46,8 +46,8 @@ def test_the_standard_model_apis_stay():
 
 
 def test_a_preset_is_a_layer_that_can_be_explained():
-    layers = load_layers(parse("instrument: {presets: [click]}", "t")).layers
-    assert [name for name, _ in layers] == ["defaults", "profile production", "preset click", "t"]
+    layers = load_layers(parse("instrument: {presets: [click]}", "t"), "local").layers
+    assert [name for name, _ in layers] == ["defaults", "profile local", "preset click", "t"]
 
 
 def test_an_unknown_preset_is_refused_with_a_suggestion():

@@ -27,10 +27,13 @@ def schema() -> None:
 @click.option("--profile", help="Use this profile instead of the file's own.")
 def check(config_file: Path, profile: str | None) -> None:
     """Check the file's form; `validate` also asks the collector."""
-    from theodore_otel.config import load
+    from theodore_otel.config.loader import check_destinations, load_layers
+    from theodore_otel.config.source import read
 
-    load(config_file, profile)
-    note(f"{config_file} is well-formed")
+    source = read(config_file)
+    config = load_layers(source, profile).config
+    check_destinations(config, source)
+    note(f"{config_file} is well-formed (profile {config.profile})")
 
 
 @command.command()
@@ -53,5 +56,8 @@ def explain(config_file: Path, profile: str | None, output_format: str, key: str
         return
     click.echo(f"{click.style(key, bold=True)} = {explanation.shown_value()}")
     click.echo(explanation.description)
-    for layer, value in explanation.layers:
+    if explanation.lists:
+        below = "adds to those below it" if explanation.lists == "add" else "replaces those below it"
+        click.echo(f"A list in the file {below}.")
+    for layer, value in explanation.layers or (("not set", "the default"),):
         click.echo(f"  {layer}: {value}")

@@ -20,6 +20,8 @@ RuleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_[a-z][a-z0-9]*)*$")]
 Cooldown = Annotated[Duration, Field(gt=timedelta(0))]
 _OWN_ONLY = {"expr", "hold", "keep_firing_for", "summary", "description", "runbook_url"}
 _RESERVED = "_escalated"
+_VARIABLES = {"expr": ["threshold"], "summary": ["threshold", "percent"], "description": ["threshold", "percent"]}
+"""What ${...} may name in the texts of an own rule."""
 
 
 class Escalation(Section):
@@ -95,7 +97,7 @@ class Alerting(Section):
             if name not in known:
                 raise ValueError(
                     f"{where}: expected names of alerting.channels or types ({', '.join(known)}), "
-                    f"got {name!r}{_near(name, known)}"
+                    f"got {name!r}{_near(name, known) or _defined(name)}"
                 )
 
     def secret_names(self) -> list[str]:
@@ -146,11 +148,19 @@ def _check_own(name: str, rule: AlertRule) -> None:
         raise ValueError(
             f"{where}: expected a built-in rule ({', '.join(known)}) or `expr` of an own one{_near(name, known)}"
         )
-    for used in re.findall(r"\$\{(\w*)\}", rule.expr):
-        if used != "threshold":
-            raise ValueError(f"{where}.expr: expected no ${{...}} other than ${{threshold}}, got '${{{used}}}'")
-        if rule.threshold is None:
-            raise ValueError(f"{where}: expected `threshold`, because `expr` names it")
+    for key, known in _VARIABLES.items():
+        for used in re.findall(r"\$\{(\w*)\}", getattr(rule, key) or ""):
+            if used not in known:
+                raise ValueError(
+                    f"{where}.{key}: expected no ${{...}} other than {' and '.join(f'${{{each}}}' for each in known)}, "
+                    f"got '${{{used}}}'" + (f"; a label is written {{{{ $labels.{used} }}}}" if key != "expr" else "")
+                )
+            if rule.threshold is None:
+                raise ValueError(f"{where}: expected `threshold`, because `{key}` names it")
+
+
+def _defined(name: str) -> str:
+    return f"; define it, such as alerting.channels.{name}: {{type: slack, url: {{env: SLACK_WEBHOOK_URL}}}}"
 
 
 def _near(word: str, known: list[str]) -> str:

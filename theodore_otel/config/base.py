@@ -77,7 +77,7 @@ Rate = Annotated[float, Field(ge=0, le=1)]
 class Section(BaseModel):
     """A mapping of the file: unknown keys are refused, types are taken as written."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Secret(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -24,6 +25,11 @@ _EXPECTED = {
     "model_attributes_type": "a mapping",
     "missing": "a value",
 }
+_LONGEST_SHOWN = 120
+"""Characters of a value or key that a message repeats."""
+
+Fields = list[tuple[type[BaseModel], FieldInfo]]
+
 _KINDS = {
     str: "the string",
     int: "the number",
@@ -49,14 +55,14 @@ def explain(
 def _problem(detail: ErrorDetails, model: type[BaseModel], source: Source, merged: dict[str, Any]) -> tuple[int, str]:
     path = _written_path(detail["loc"], source.data, merged)
     text = _message(detail, path, model)
-    dotted = ".".join(map(str, path))
+    key = dotted(path)
     named = text.partition(": ")[0]
-    if named.startswith(f"{dotted}." if dotted else "") and source.line(tuple(named.split("."))):
+    if named.startswith(f"{key}." if key else "") and source.line(tuple(named.split("."))):
         # A check of several keys names the one it is about.
-        path, dotted = tuple(named.split(".")), ""
+        path, key = tuple(named.split(".")), ""
     line = source.line(path) or 0
     where = f"{source.name}:{line}" if line else source.name
-    return line, f"{where}: {dotted}: {text}" if dotted else f"{where}: {text}"
+    return line, f"{where}: {key}: {text}" if key else f"{where}: {text}"
 
 
 def _written_path(loc: tuple[str | int, ...], own: Any, merged: Any) -> KeyPath:
@@ -106,7 +112,9 @@ def _hint(kind: str, value: Any, context: dict[str, Any]) -> str:
     if kind == "string_type" and isinstance(value, int | float):
         return "; put it in quotes"
     if kind == "literal_error" and isinstance(value, str):
-        return _near(value, [part.strip("' ") for part in context["expected"].replace(" or ", ", ").split(", ")])
+        allowed = [part.strip("' ") for part in context["expected"].replace(" or ", ", ").split(", ")]
+        begun = [each for each in allowed if value and each.startswith(value)]
+        return f"; did you mean {begun[0]!r}?" if len(begun) == 1 else _near(value, allowed)
     return ""
 
 
@@ -115,12 +123,37 @@ def _shown(value: Any) -> str:
         return "null" if value is None else str(value).lower()
     if isinstance(value, list | dict):
         return _KINDS[type(value)]
-    return f"{_KINDS.get(type(value), 'the value')} {value!r}"
+    return f"{_KINDS.get(type(value), 'the value')} {_cut(repr(value))}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+def dotted(path: KeyPath) -> str:
+    """Return a key path as one line that a terminal can be sent."""
+    return ".".join(_cut(text if (text := str(part)).isprintable() else repr(part)) for part in path)
 
 
 def _unknown_key(key: str, loc: tuple[str | int, ...], model: type[BaseModel]) -> str:
     known = keys_at(model, loc[:-1])
-    return f"unknown key{_near(key, known)}" + (f" (known: {', '.join(known)})" if known else "")
+    hint = _near(key, known) or elsewhere(model, key, tuple(str(part) for part in loc[:-1]))
+    return f"unknown key{hint}" + (f" (known: {', '.join(known)})" if known else "")
+
+
+def elsewhere(model: type[BaseModel], key: str, within: tuple[str, ...]) -> str:
+    """Return a hint at the one place where such a key is known: below `within`, or else anywhere."""
+    places = [path for path in _paths(model) if path[-1] == key]
+    nearer = [path for path in places if path[: len(within)] == within] or places
+    return f"; did you mean {'.'.join(nearer[0])!r}?" if len(nearer) == 1 else ""
+
+
+def _paths(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the paths of all keys that the file's form names itself."""
+    for name, field in fields_of(model).items():
+        yield (*above, name)
+        for section in _models(field.annotation):
+            yield from _paths(section, (*above, name))
 
 
 def _unknown_type(context: dict[str, Any], value: Any) -> str:
@@ -131,7 +164,9 @@ def _unknown_type(context: dict[str, Any], value: Any) -> str:
             else "type: this key is required and missing"
         )
     expected = [tag.strip("' ") for tag in context["expected_tags"].split(",")]
-    return f"type: expected one of {', '.join(expected)}, got {value['type']!r}{_near(str(value['type']), expected)}"
+    return (
+        f"type: expected one of {', '.join(expected)}, got {_shown(value['type'])}{_near(str(value['type']), expected)}"
+    )
 
 
 def _form(pattern: str, loc: tuple[str | int, ...], model: type[BaseModel]) -> str:
@@ -159,12 +194,17 @@ def keys_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
     )
 
 
-def description_at(model: type[BaseModel], path: tuple[str, ...]) -> str:
-    """Return what the key at a path does; empty for a key the user named."""
-    for owner in [found for candidate in _annotations_at(model, path[:-1]) for found in _models(candidate)]:
-        if path[-1] in fields_of(owner):
-            return fields_of(owner)[path[-1]].description or ""
-    return ""
+def fields_at(model: type[BaseModel], path: tuple[str, ...]) -> Fields:
+    """Return the sections that know the key at a path, with what they say of it; none for a key the user named."""
+    owners = [found for candidate in _annotations_at(model, path[:-1]) for found in _models(_item_of(candidate))]
+    return [(owner, fields_of(owner)[path[-1]]) for owner in owners if path[-1] in fields_of(owner)]
+
+
+def _item_of(annotation: Any) -> Any:
+    """Return the annotation of a list's items, where the index was left out; any other as it is."""
+    while get_origin(annotation) is list:
+        annotation = get_args(annotation)[-1]
+    return annotation
 
 
 def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
@@ -184,6 +224,8 @@ def _descend(annotation: Any, part: str | int) -> list[Any]:
     if _is_model(annotation):
         return [fields_of(annotation)[str(part)].annotation] if part in fields_of(annotation) else []
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is list and not str(part).isdigit():
+        return _descend(_item_of(annotation), part)
     if origin in (dict, list):
         return [arguments[-1]]
     if origin is Annotated:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import isfinite
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, PlainValidator, field_validator, model_validator
@@ -25,7 +26,8 @@ def _paths(value: Any) -> Any:
 
 def _constants(value: Any) -> Any:
     several = value if isinstance(value, list) else [value]
-    if not several or not all(isinstance(one, Constant) for one in several):
+    known = all(isinstance(one, Constant) and not (isinstance(one, float) and not isfinite(one)) for one in several)
+    if not several or not known:
         raise ValueError("expected a text, a number, true or false, or a list of them")
     return value
 

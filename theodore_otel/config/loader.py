@@ -10,10 +10,11 @@ import yaml
 from pydantic import ValidationError
 
 from theodore_otel.config.errors import explain
-from theodore_otel.config.merge import merge
+from theodore_otel.config.merge import lists_add, merge, with_lists
 from theodore_otel.config.model import Config
 from theodore_otel.config.presets import preset, preset_names
 from theodore_otel.config.source import Source, parse, read
+from theodore_otel.errors import InputError
 
 PROFILES: tuple[str, ...] = get_args(Config.model_fields["profile"].annotation)
 
@@ -43,19 +44,46 @@ def load_text(text: str, name: str, profile: str | None = None) -> Config:
 def load_layers(source: Source, profile: str | None = None) -> Layers:
     """Merge and validate; the result also tells what each layer said."""
     own = merge(source.data, {"profile": profile}) if profile else source.data
-    named = own.get("profile", Config.model_fields["profile"].default)
-    layers: list[tuple[str, dict[str, Any]]] = [("defaults", Config().model_dump(mode="json", by_alias=True))]
-    if named in PROFILES:
-        layers.append((f"profile {named}", profile_data(named)))
-    layers += _presets([*(data for _, data in layers), own])
-    layers.append((source.name, own))
+    below: list[tuple[str, dict[str, Any]]] = [("defaults", Config().model_dump(mode="json", by_alias=True))]
+    below += _profile(own)
+    presets = _presets([*(data for _, data in below), own])
     merged: dict[str, Any] = {}
-    for _, data in layers:
-        merged = merge(merged, data)
+    for _, data in below:
+        merged = merge(merged, data, lists_add)
+    for _, data in presets:
+        merged = merge(merged, data, lambda _: True)
+    merged = merge(merged, own, lists_add)
+    # A list of the file takes the place of the built-in one, not of what a preset brings: it was switched on by name.
+    for _, data in presets:
+        merged = with_lists(merged, data)
+    layers = (*below, *presets, (source.name, own))
     try:
-        return Layers(Config.model_validate(merged), tuple(layers))
+        return Layers(Config.model_validate(merged), layers)
     except ValidationError as error:
         raise explain(error, Config, source, merged) from None
+
+
+def _profile(own: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the profile's layer. Without profile and destination it is `local`: production would throw all away."""
+    if "profile" not in own and not own.get("destinations"):
+        return [
+            (
+                "profile local, as neither profile nor destination is set",
+                {"profile": "local", **profile_data("local")},
+            )
+        ]
+    named = own.get("profile", Config.model_fields["profile"].default)
+    return [(f"profile {named}", profile_data(named))] if named in PROFILES else []
+
+
+def check_destinations(config: Config, source: Source) -> None:
+    """Raise InputError where everything that a collector receives would be thrown away."""
+    if not config.destinations:
+        line = source.line(("destinations",)) or source.line(("profile",))
+        raise InputError(
+            f"{source.name}{f':{line}' if line else ''}: destinations: expected one at least, got none: everything "
+            "that is received would be thrown away; name one, or write `profile: local`, which stores on this machine"
+        )
 
 
 def _presets(layers: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:

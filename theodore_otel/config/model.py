@@ -279,7 +279,7 @@ class Metrics(Section):
 
 
 class Redaction(Section):
-    """What is masked before anything is stored or sent. Lists add to the built-in ones."""
+    """What is masked before anything is stored or sent. Its lists add to the built-in ones; other lists replace."""
 
     mode: Literal["mask", "hash"] = Field(
         "mask",
@@ -324,7 +324,8 @@ class Config(Section):
     version: Literal[1] = Field(1, description="Version of this file's form.")
     service: Service = Field(Service(), description="What Theodore calls itself.")
     profile: Literal["local", "dev", "production"] = Field(
-        "production", description="Layer of defaults below this file."
+        "production",
+        description="Layer of defaults below this file; local where neither it nor a destination is named.",
     )
     topology: Literal["single"] = Field("single", description="How many collectors share the work.")
     collector: Collector = Field(Collector(), description="The collector process.")

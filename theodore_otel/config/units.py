@@ -9,6 +9,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_LONGEST = timedelta(days=36_500)
+_LARGEST = 2**62
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
@@ -16,14 +18,17 @@ def parse_duration(value: Any) -> timedelta:
     """Return the duration written as a number and one unit of ms, s, m, h, d, w.
 
     Raises:
-        ValueError: when it is not of that form.
+        ValueError: when it is not of that form, or longer than a century.
     """
     if isinstance(value, timedelta):
         return value
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|[smhdw])", value) if isinstance(value, str) else None
     if not match:
         raise ValueError("expected a duration such as 500ms, 30s, 5m, 1h or 7d")
-    return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if seconds > _LONGEST.total_seconds():
+        raise ValueError(f"expected a duration of {_LONGEST.days}d at most")
+    return timedelta(seconds=seconds)
 
 
 def format_duration(value: timedelta) -> str:
@@ -41,12 +46,16 @@ def parse_size(value: Any) -> int:
     Raises:
         ValueError: when it is not of that form.
     """
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
+    count = value if isinstance(value, int) and not isinstance(value, bool) else None
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMG]i?B|B)", value) if isinstance(value, str) else None
-    if not match:
+    if match:
+        number = float(match[1]) * _BYTES[match[2]]
+        count = int(number) if number <= _LARGEST else _LARGEST + 1
+    if count is None or count < 0:
         raise ValueError("expected a size such as 512MiB, 2GiB or 100MB")
-    return int(float(match[1]) * _BYTES[match[2]])
+    if count > _LARGEST:
+        raise ValueError(f"expected a size of {format_size(_LARGEST)} at most")
+    return count
 
 
 def format_size(value: int) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from theodore_otel import paths
-from theodore_otel.config.loader import load_layers
+from theodore_otel.config.loader import check_destinations, load_layers
 from theodore_otel.config.model import Config
 from theodore_otel.config.source import Source, parse, read
 from theodore_otel.errors import InputError
@@ -56,6 +56,7 @@ def prepare(config_file: Path | None, profile: str | None, note: places.Note) ->
     """
     source = read(config_file) if config_file else parse("", _DEFAULTS)
     config = load_layers(source, profile or (None if config_file else LOCAL_PROFILE)).config
+    check_destinations(config, source)
     config = queues.fitted(config, note)
     text, environment = furnish(config, source, note)
     found = find.installed(note)

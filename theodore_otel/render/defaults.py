@@ -14,7 +14,7 @@ _FOLDER = Path(__file__).parents[1] / "instrument"
 
 def main(check: bool) -> int:
     """Write default.json, or with `check` only say whether it is current. Returns the exit code."""
-    file = RenderedFile("default.json", render_instrument(load_text("", "defaults")))
+    file = RenderedFile("default.json", render_instrument(load_text("", "defaults", "production")))
     if check and stale([file], _FOLDER):
         sys.stderr.write("default.json is stale; run: python -m theodore_otel.render.defaults\n")
         return 1

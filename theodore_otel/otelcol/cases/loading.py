@@ -82,7 +82,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _read(file: Path) -> list[Loaded]:
-    source = read(file)
+    source = read(file, tags=True)
     try:
         cases = CaseFile.model_validate(source.data).cases
     except ValidationError as error:
