@@ -6,7 +6,6 @@ A process that ends soon does not report them: every run would leave series of i
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,13 +13,14 @@ from collections.abc import Iterable, Mapping
 from opentelemetry import metrics
 
 from theodore_otel.conventions import names
+from theodore_otel.instrument import forks
 
 SOON = 30.0
 """Seconds that a process has to run before its operations are reported."""
 
 _started = time.monotonic()
 _running: Counter[str] = Counter()
-_lock = threading.Lock()
+_lock = forks.Lock()
 _reported = False
 
 
@@ -54,8 +54,6 @@ def show(meter: metrics.Meter, labels: Mapping[str, str] | None = None) -> None:
 
 
 def _after_fork() -> None:
-    global _lock
-    _lock = threading.Lock()
     _running.clear()  # they run in the parent
 
 

@@ -21,6 +21,7 @@ from opentelemetry import baggage
 from theodore_otel.conventions import names
 from theodore_otel.instrument.context import clean_id
 from theodore_otel.instrument.lazy import when_imported
+from theodore_otel.instrument.replacing import replace
 
 _WRAPPERS: Final = (
     os.path.join("opentelemetry", "instrumentation", "auto_instrumentation"),  # noqa: PTH118
@@ -88,12 +89,12 @@ def _clean_python_path() -> None:
 def _follow(spawn: Any) -> None:
     original = spawn.get_preparation_data
 
-    def get_preparation_data(name: str) -> dict[str, Any]:
-        data: dict[str, Any] = original(name)
+    def get_preparation_data(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        data: dict[str, Any] = original(*args, **kwargs)
         data["theodore_otel"] = _Starter(_START.format(carrier=carrier(), given=given))
         return data
 
-    spawn.get_preparation_data = get_preparation_data
+    replace(spawn, "get_preparation_data", get_preparation_data)
 
 
 class _Starter:

@@ -22,9 +22,10 @@ from opentelemetry.trace import Status, StatusCode, Tracer
 
 from theodore_otel.conventions import names
 from theodore_otel.instrument import context as process_context
-from theodore_otel.instrument import entry
+from theodore_otel.instrument import entry, forks
 from theodore_otel.instrument.lazy import when_imported
 from theodore_otel.instrument.recorded import record_once
+from theodore_otel.instrument.replacing import replace
 from theodore_otel.instrument.scrub import Scrubber
 from theodore_otel.instrument.tracebacks import HIDDEN, hide_own_frame
 
@@ -45,16 +46,14 @@ class CommandSpan:
         self._ended_at: int | None = None
         self._exit_code: int | None = None
         self._running = False
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._after_fork)
+        forks.in_child(self._after_fork)
 
     def install(self) -> None:
-        """Wrap click when the program imports it, servers when they are imported, and `sys.exit`."""
+        """Wrap click and servers when the program imports them."""
         when_imported("click.core", self._wrap_click)
         when_imported("uvicorn.server", self._wrap_server)
         when_imported("uvicorn.supervisors.multiprocess", lambda module: self._wrap_supervisor(module.Multiprocess))
         when_imported("uvicorn.supervisors.basereload", lambda module: self._wrap_supervisor(module.BaseReload))
-        self._wrap_exit()
 
     def finish(self) -> None:
         """End the span with the outcome known now."""
@@ -90,16 +89,18 @@ class CommandSpan:
         original = click_core.Command.invoke
         group = getattr(click_core, "Group", ())
 
-        def invoke(command: Any, ctx: Any) -> Any:
+        def invoke(*args: Any, **kwargs: Any) -> Any:
+            command, ctx = _called_with(args, kwargs)
+            if ctx is None:
+                return original(*args, **kwargs)
             name = _name(ctx)
             # A group that was given a command runs its own callback first: the command is what counts.
             passing = isinstance(command, group) and ctx.invoked_subcommand is not None
             serving = ctx.command_path.endswith(_SERVERS)
             with HIDDEN if passing or serving or self._running else _Running(self, name, ctx):
-                return original(command, ctx)
+                return original(*args, **kwargs)
 
-        invoke.__wrapped__ = original  # type: ignore[attr-defined]
-        click_core.Command.invoke = invoke
+        replace(click_core.Command, "invoke", invoke)
 
     def begin(self, name: str, ctx: Any) -> Any:
         """Start the span of a command and make it current; returns what `end` needs."""
@@ -114,6 +115,8 @@ class CommandSpan:
             self._failed(self._span, error)
         self._ended_at = time.time_ns()
         self._running = False
+        if error is None:
+            self._follow_exit()
         _detach(token)
 
     def _attributes(self, name: str, ctx: Any) -> dict[str, Any]:
@@ -140,36 +143,38 @@ class CommandSpan:
         span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
         entry.mark_failed(span)
 
-    def _wrap_exit(self) -> None:
+    def _follow_exit(self) -> None:
+        """Note what `sys.exit` says from now on: after the command nothing else tells. Before, it stays untouched."""
+        if hasattr(sys.exit, "__wrapped__"):
+            return
         original = sys.exit
 
-        def exit(status: Any = None, /) -> Any:  # noqa: A001
-            self._exit_code = exit_code(SystemExit(status))
+        def leave(*args: Any, **kwargs: Any) -> Any:
+            self._exit_code = exit_code(SystemExit(*args))
             with HIDDEN:
-                return original(status)
+                return original(*args, **kwargs)
 
-        exit.__doc__ = original.__doc__
-        sys.exit = exit
+        replace(sys, "exit", leave)
 
     def _wrap_server(self, server: Any) -> None:
         original = server.Server.serve
 
-        async def serve(instance: Any, *args: Any, **kwargs: Any) -> Any:
+        async def serve(*args: Any, **kwargs: Any) -> Any:
             self.abandon()
             with HIDDEN:
-                return await original(instance, *args, **kwargs)
+                return await original(*args, **kwargs)
 
-        server.Server.serve = serve
+        replace(server.Server, "serve", serve)
 
     def _wrap_supervisor(self, supervisor: Any) -> None:
         original = supervisor.run
 
-        def run(instance: Any) -> Any:
+        def run(*args: Any, **kwargs: Any) -> Any:
             self.abandon()
             with HIDDEN:
-                return original(instance)
+                return original(*args, **kwargs)
 
-        supervisor.run = run
+        replace(supervisor, "run", run)
 
 
 class _Running:
@@ -189,6 +194,12 @@ class _Running:
         hide_own_frame(error, traceback)
         with contextlib.suppress(Exception):
             self._command.end(self._token, error)
+
+
+def _called_with(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    """Return the command and the context that `invoke` was given; no context when it was called wrongly."""
+    command, ctx = (*args, None, None)[:2]
+    return command, kwargs.get("ctx", ctx)
 
 
 def exit_code(error: BaseException) -> int:

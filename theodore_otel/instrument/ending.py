@@ -1,30 +1,26 @@
 """The end of the process: what is left is delivered, within one budget for all signals, and one line says what was not.
 
-`atexit` runs the program's own hooks first, because ours is registered before any of them. SIGTERM kills a Python
-program without running `atexit`; a handler stands in for the default action, delivers, and then lets the default action
-happen, so that the exit status is the same. The program does not see it: `signal.signal` and `signal.getsignal` still
-say SIG_DFL, and setting any handler replaces ours. Workers of multiprocessing keep the default action: a pool that is
-done terminates them in the middle of their next step and waits for them; Python may run a handler too late for that.
+`atexit` runs the program's own hooks first, because ours is registered before any of them; SIGTERM is in `termination`.
+Workers of multiprocessing keep the default action: a pool that is done terminates them in the middle of their next step
+and waits for them; Python may run a handler too late for that.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import os
-import signal
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
-from theodore_otel.instrument import children
+from theodore_otel.instrument import children, forks
 from theodore_otel.instrument.lazy import when_imported
 from theodore_otel.instrument.pipeline import Pipeline
 from theodore_otel.instrument.say import say
+from theodore_otel.instrument.termination import Termination
 
 if TYPE_CHECKING:
     from theodore_otel.instrument.courier import Courier
@@ -51,12 +47,11 @@ class Ending:
         self._budget = budget
         self._before: list[Callable[[], None]] = []
         self._done = False
-        self._terminated = _Terminated(self)
+        self._terminated = Termination(self, budget)
         self.courier: Courier | None = None
         """What keeps on disk what cannot be delivered."""
         self.running = False
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._after_fork)
+        forks.in_child(self._after_fork)
 
     def before(self, action: Callable[[], None]) -> None:
         """Have `action` called first, such as ending a span that is still open."""
@@ -85,6 +80,14 @@ class Ending:
         if message:
             say(message)
         _keep_interrupted()
+
+    def flush(self) -> None:
+        """Send what waits, in a process that goes on and may be killed at any moment."""
+        for pipeline in self._pipelines:
+            pipeline.hurry()
+        for pipeline in self._pipelines:
+            if isinstance(pipeline, Pipeline):
+                pipeline.flush(self._budget)
 
     def _deliver(self) -> None:
         deadline = time.monotonic() + self._budget - min(_WRITING_SECONDS, _WRITING_SHARE * self._budget)
@@ -198,43 +201,3 @@ def _base(url: str) -> str:
 
 def _unique(texts: list[str]) -> list[str]:
     return list(dict.fromkeys(texts))
-
-
-class _Terminated:
-    """A handler in place of SIGTERM's default action, which the program does not see."""
-
-    def __init__(self, ending: Ending) -> None:
-        self._ending = ending
-        self._installed = False
-        self._signal = signal.signal
-        self._getsignal = signal.getsignal
-
-    def install(self) -> None:
-        if self._getsignal(signal.SIGTERM) != signal.SIG_DFL:
-            return
-        self._installed = True
-        self._signal(signal.SIGTERM, self._on_signal)
-        signal.signal = self._wrapped_signal  # type: ignore[assignment]
-        signal.getsignal = self._wrapped_getsignal  # type: ignore[assignment]
-
-    def uninstall(self) -> None:
-        self._installed = False
-        if self._getsignal(signal.SIGTERM) == self._on_signal:
-            self._signal(signal.SIGTERM, signal.SIG_DFL)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self._ending.running:
-            return  # it ends already
-        self._ending.run()
-        self._signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-
-    def _wrapped_signal(self, signalnum: Any, handler: Any, /) -> Any:
-        ours = self._installed and signalnum == signal.SIGTERM and handler == signal.SIG_DFL
-        return self._shown(self._signal(signalnum, self._on_signal if ours else handler))
-
-    def _wrapped_getsignal(self, signalnum: Any, /) -> Any:
-        return self._shown(self._getsignal(signalnum))
-
-    def _shown(self, handler: Any) -> Any:
-        return signal.SIG_DFL if handler == self._on_signal else handler

@@ -11,11 +11,12 @@ series per process (`service.instance.id`).
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.metrics import Meter, MeterProvider, NoOpMeter
+
+from theodore_otel.instrument import forks
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
@@ -32,7 +33,7 @@ class LazyMeterProvider(MeterProvider):
         """Call `build` at most once."""
         self._build = build
         self._real: SdkMeterProvider | None = None
-        self._lock = threading.Lock()
+        self._lock = forks.Lock()
 
     def get_meter(
         self,

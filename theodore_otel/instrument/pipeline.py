@@ -7,7 +7,6 @@ the time is up. Here what could not be delivered stays available as encoded byte
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections import deque
@@ -15,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from theodore_otel.instrument import forks
 from theodore_otel.instrument.forks import importing
 from theodore_otel.instrument.sender import Answer, Sender
 from theodore_otel.journal.spool import Item
@@ -76,8 +76,7 @@ class Pipeline:
         self._rounds = 0
         self._reason = ""
         self._reset()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._after_fork)
+        forks.in_child(self._after_fork)
 
     def put(self, record: Any) -> None:
         """Queue one record; never blocks, drops the record when the queue is full."""

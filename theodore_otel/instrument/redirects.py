@@ -12,6 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 from theodore_otel.instrument.lazy import when_imported
 from theodore_otel.instrument.propagators import GuardedPropagator
+from theodore_otel.instrument.replacing import replace
 from theodore_otel.instrument.tracebacks import HIDDEN
 
 _guard: GuardedPropagator | None = None
@@ -43,26 +44,28 @@ def aiohttp_arguments() -> dict[str, Any]:
 def _follow_requests(sessions: Any, guard: GuardedPropagator) -> None:
     original = sessions.SessionRedirectMixin.rebuild_auth
 
-    def rebuild_auth(self: Any, prepared_request: Any, response: Any) -> Any:
-        _strip(guard, prepared_request.url, prepared_request.headers)
+    def rebuild_auth(*args: Any, **kwargs: Any) -> Any:
+        with suppress(Exception):  # what is no request is refused below
+            request = kwargs["prepared_request"] if "prepared_request" in kwargs else args[1]
+            _strip(guard, request.url, request.headers)
         with HIDDEN:
-            return original(self, prepared_request, response)
+            return original(*args, **kwargs)
 
-    sessions.SessionRedirectMixin.rebuild_auth = rebuild_auth
+    replace(sessions.SessionRedirectMixin, "rebuild_auth", rebuild_auth)
 
 
 def _follow_urllib(request_module: Any, guard: GuardedPropagator) -> None:
     handler = request_module.HTTPRedirectHandler
     original = handler.redirect_request
 
-    def redirect_request(self: Any, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+    def redirect_request(*args: Any, **kwargs: Any) -> Any:
         with HIDDEN:
-            following = original(self, req, fp, code, msg, headers, newurl)
-        if following is not None:
+            following = original(*args, **kwargs)
+        with suppress(AttributeError):  # of the program's own making
             _strip(guard, following.full_url, following.headers)
         return following
 
-    handler.redirect_request = redirect_request
+    replace(handler, "redirect_request", redirect_request)
 
 
 def _strip(guard: GuardedPropagator, url: str, headers: Any) -> None:

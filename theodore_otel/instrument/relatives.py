@@ -16,11 +16,13 @@ from typing import Any, Final
 
 from theodore_otel.instrument.children import carrier
 from theodore_otel.instrument.lazy import when_imported
+from theodore_otel.instrument.replacing import replace
 from theodore_otel.instrument.tracebacks import HIDDEN
 from theodore_otel.run import PYTHON, environment_of
 
 _WRAPPERS: Final = frozenset({"opentelemetry-instrument", "theodore-otel"})
-_POSITION_OF_ENV: Final = 10
+_POSITION_OF_ENV: Final = 11
+_ARGUMENTS_OF_EXECV: Final = 2
 _WITH_VALUE: Final = ("-W", "-X")
 
 
@@ -36,33 +38,48 @@ def follow(flush: Callable[[], None]) -> None:
 def _follow(subprocess: Any) -> None:
     original = subprocess.Popen.__init__
 
-    def __init__(self: Any, args: Any, *rest: Any, **options: Any) -> None:  # noqa: N807
-        if len(rest) < _POSITION_OF_ENV and (added := _added(args, options.get("env"))):
-            options["env"] = added
+    def start(*args: Any, **kwargs: Any) -> None:
+        # By position where the program gave `env` so; by name otherwise.
+        given = kwargs.get("env") if len(args) <= _POSITION_OF_ENV else args[_POSITION_OF_ENV]
+        if added := _added(_second(args, kwargs, "args"), given):
+            if len(args) > _POSITION_OF_ENV:
+                args = (*args[:_POSITION_OF_ENV], added, *args[_POSITION_OF_ENV + 1 :])
+            else:
+                kwargs["env"] = added
         with HIDDEN:
-            original(self, args, *rest, **options)
+            original(*args, **kwargs)
 
-    __init__.__wrapped__ = original  # type: ignore[attr-defined]
-    subprocess.Popen.__init__ = __init__
+    replace(subprocess.Popen, "__init__", start)
 
 
 def _follow_exec(flush: Callable[[], None]) -> None:
     """Follow `os.exec...`, by which gunicorn upgrades itself; all of them end in one of two functions."""
     execv, execve = os.execv, os.execve
 
-    def follow_execv(path: Any, args: Any, /) -> Any:
-        added = _added(args, None)
+    def follow_execv(*args: Any, **kwargs: Any) -> Any:
+        added = _added(_second(args, kwargs), None)
         flush()
         with HIDDEN:
-            return execve(path, args, added) if added else execv(path, args)
+            return execve(*args, added) if added and len(args) == _ARGUMENTS_OF_EXECV else execv(*args, **kwargs)
 
-    def follow_execve(path: Any, args: Any, env: Any) -> Any:
-        added = _added(args, env)
+    def follow_execve(*args: Any, **kwargs: Any) -> Any:
+        given = kwargs["env"] if "env" in kwargs else args[-1] if args else None
+        added = _added(_second(args, kwargs, "argv"), given)
         flush()
+        if added and "env" in kwargs:
+            kwargs["env"] = added
+        elif added:
+            args = (*args[:-1], added)
         with HIDDEN:
-            return execve(path, args, added or env)
+            return execve(*args, **kwargs)
 
-    os.execv, os.execve = follow_execv, follow_execve  # type: ignore[assignment]
+    replace(os, "execv", follow_execv)
+    replace(os, "execve", follow_execve)
+
+
+def _second(args: Sequence[Any], kwargs: Mapping[str, Any], name: str = "") -> Any:
+    """Return what was given by position in the second place, or by name."""
+    return args[1] if len(args) > 1 else kwargs.get(name)
 
 
 def _added(args: Any, given: Any) -> dict[str, str] | None:
@@ -73,7 +90,12 @@ def _added(args: Any, given: Any) -> dict[str, str] | None:
 
 def additions(args: Any, given: Mapping[str, str] | None) -> dict[str, str] | None:
     """Return the environment for a program that is Theodore; None for any other."""
-    words = [os.fsdecode(word) for word in (_split(args) if isinstance(args, (str, bytes)) else args)]
+    if isinstance(args, (str, bytes)):
+        words = _split(args)
+    elif isinstance(args, (list, tuple)):  # anything else may be read only once, by the program that gets it
+        words = [os.fsdecode(word) for word in args]
+    else:
+        return None
     if not words:
         return None
     own = dict(os.environ if given is None else given)

@@ -5,7 +5,6 @@ A company is never a metric label, so what a company cost is asked of spans and 
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,6 +13,7 @@ from opentelemetry import context
 from opentelemetry.context import Context
 
 from theodore_otel.conventions import names
+from theodore_otel.instrument import forks
 from theodore_otel.instrument.usage import COUNTED
 
 _KEY: Final = context.create_key("theodore-otel-research")
@@ -28,7 +28,7 @@ class Research:
         self._tokens: Counter[str] = Counter()
         self._cost = 0.0
         self._unpriced = False
-        self._lock = threading.Lock()
+        self._lock = forks.Lock()
 
     def add(self, attributes: Mapping[str, Any]) -> None:
         """Add what a model call inside used, by its span's attributes."""

@@ -17,6 +17,7 @@ from opentelemetry.context import Context, create_key
 from theodore_otel.conventions import names
 from theodore_otel.instrument import lazy
 from theodore_otel.instrument.context import clean_id, joined
+from theodore_otel.instrument.replacing import replace
 from theodore_otel.instrument.settings import Settings
 from theodore_otel.instrument.tracebacks import HIDDEN
 
@@ -61,13 +62,13 @@ def _follow(application: Any, routes: Routes, header: str | None) -> None:
     original_init, original_call = application.__init__, application.__call__
     native = "telemetry" in getattr(original_init, "__annotations__", {})
 
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+    def init(*args: Any, **kwargs: Any) -> None:
         if native:
             kwargs["telemetry"] = _without(routes, kwargs.get("telemetry"))
         with HIDDEN:
-            original_init(self, *args, **kwargs)
+            original_init(*args, **kwargs)
 
-    async def __call__(self: Any, scope: Ask, receive: Any, send: Any) -> None:  # noqa: N807
+    async def call(self: Any, scope: Ask, receive: Any, send: Any) -> None:
         if scope["type"] != "http" or _HANDLED in scope:
             with HIDDEN:
                 await original_call(self, scope, receive, send)
@@ -80,9 +81,8 @@ def _follow(application: Any, routes: Routes, header: str | None) -> None:
         finally:
             context.detach(token)
 
-    __init__.__wrapped__ = original_init  # type: ignore[attr-defined]  # FastAPI's own signature stays
-    __call__.__wrapped__ = original_call  # type: ignore[attr-defined]
-    application.__init__, application.__call__ = __init__, __call__
+    replace(application, "__init__", init)
+    replace(application, "__call__", call)
 
 
 def _without(routes: Routes, given: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from opentelemetry.instrumentation import structlog as contrib
 
 from theodore_otel.instrument import logs
+from theodore_otel.instrument.replacing import replace
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "warn": 30, "error": 40, "exception": 40, "critical": 50}
 
@@ -37,4 +38,4 @@ def prepare(level_of: Callable[[str], int]) -> None:
 
     _level_of = level_of
     contrib.StructlogProcessor = EventProcessor  # type: ignore[misc]
-    structlog.is_configured = lambda: contrib.StructlogInstrumentor._is_configured_by_app
+    replace(structlog, "is_configured", lambda: contrib.StructlogInstrumentor._is_configured_by_app)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar
@@ -12,7 +11,7 @@ from opentelemetry import baggage
 from opentelemetry.context import attach, get_current
 
 from theodore_otel.conventions import names
-from theodore_otel.instrument import context, levels_file
+from theodore_otel.instrument import context, forks, levels_file
 from theodore_otel.instrument import settings as settings_module
 from theodore_otel.instrument.say import say
 from theodore_otel.telemetry import hangup, output, redact, shown
@@ -25,7 +24,7 @@ class LoggerFactory:
     """Configures output once for the process, and gives loggers that may be made before or after that."""
 
     _loggers: ClassVar[dict[tuple[str, LogCategory], TheodoreLogger]] = {}
-    _lock: ClassVar[threading.Lock] = threading.Lock()
+    _lock: ClassVar[forks.Lock] = forks.Lock()
 
     @classmethod
     def configure(cls, config: LoggingConfig | ObservabilityConfig | None = None) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
-import threading
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from theodore_otel.instrument import children
+from theodore_otel.instrument import children, forks
 from theodore_otel.instrument import settings as settings_module
 from theodore_otel.instrument.say import say
 from theodore_otel.instrument.settings import SIGNALS, Settings
@@ -18,7 +17,7 @@ from theodore_otel.telemetry.config import LoggingConfig, ObservabilityConfig, T
 from theodore_otel.telemetry.factory import LoggerFactory, context_kept
 from theodore_otel.telemetry.levels import LogLevel
 
-_lock = threading.Lock()
+_lock = forks.Lock()
 
 
 def configure(config: ObservabilityConfig | None = None) -> None:
