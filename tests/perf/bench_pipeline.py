@@ -65,7 +65,9 @@ service:
 
 Pipelines = dict[str, dict[str, Any]]
 _TENANT = ("resource/tenant", "transform/tenant", "filter/tenant")
+_LIMITS = ("transform/limit_resource", "transform/limit", "filter/limit", "transform/strip", "transform/strip_again")
 _REDACTION = ("transform/redact_resource", "transform/redact", "groupbyattrs/rebuild")
+_SECOND = ("failover/traces.second", "traces/queue.second", "traces/full.second", "otlp/second", "file/full.second")
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def _row(name: str, result: Result, before: Result, bare: Result) -> None:
 
 def variants() -> Iterator[tuple[str, Callable[[dict[str, Any]], None]]]:
     """Give each variant with what takes the later parts out of the production configuration."""
-    parts = ("+ credential, memory limit", "+ tenant", "+ derived metrics", "+ tail sampling 10 %", "+ strip")
+    parts = ("+ credential, memory limit", "+ tenant", "+ derived metrics", "+ tail sampling 10 %", "+ limits, strip")
     for number, name in enumerate(parts, 1):
         yield name, lambda config, number=number: _without(config, number)
     yield "+ redaction of what is kept", lambda config: _without(config, 6)
@@ -132,11 +134,14 @@ def _without(config: dict[str, Any], parts: int) -> None:
     """Leave the first `parts` parts of the pipeline; queues stay in memory and one destination."""
     pipelines: Pipelines = config["service"]["pipelines"]
     taken: list[str] = []
-    for level, steps in ((2, _TENANT), (5, ("transform/strip",)), (6, _REDACTION)):
+    for level, steps in ((2, _TENANT), (5, _LIMITS), (6, _REDACTION)):
         taken += steps if parts < level else ()
+    for name in _SECOND:
+        for section in (pipelines, config["connectors"], config["exporters"]):
+            section.pop(name, None)
     for pipeline in pipelines.values():
         pipeline["processors"] = [step for step in pipeline.get("processors", []) if step not in taken]
-        pipeline["exporters"] = [name for name in pipeline["exporters"] if name != "otlp/second"]
+        pipeline["exporters"] = [name for name in pipeline["exporters"] if name not in _SECOND]
     if parts < 2:
         pipelines["traces/in"]["exporters"] = pipelines.pop("traces/known")["exporters"]
         del pipelines["traces/service"]
@@ -146,7 +151,6 @@ def _without(config: dict[str, Any], parts: int) -> None:
         del config["connectors"]["signaltometrics/spans"]
     if parts < 4:
         pipelines["traces/sample"]["processors"] = []
-    config["exporters"].pop("otlp/second")
     del config["exporters"]["otlp/first"]["sending_queue"]["storage"]
 
 
