@@ -97,8 +97,8 @@ CASES = {
         ["remote r"],
     ),
     "an unguarded _log still prints": ("logging.basicConfig()\nlog._log(logging.INFO, 'direct', ())", ["direct"]),
-    "arguments that do not fit are reported once": ("logging.basicConfig()\nlog.warning('%d', 'x')", []),
-    "arguments that do not fit below the console's level are silent": ("log.info('%d', 'x')", []),
+    "arguments that do not fit are reported once": ("logging.basicConfig()\nlog.warning('%d', 'x')", ["%d"]),
+    "arguments that do not fit below the console's level are silent": ("log.info('%d', 'x')", ["%d"]),
     "an argument that logs": (
         "class A:\n    def __str__(self):\n        log.info('inner'); return 'a'\n"
         "logging.basicConfig()\nlog.warning('outer %s', A())",
@@ -134,6 +134,13 @@ CASES = {
         ["in a thread"],
     ),
     "a hook at the end of the program": ("import atexit\natexit.register(lambda: log.info('bye'))", ["bye"]),
+    "arguments that do not fit, or have no text": (
+        "logging.raiseExceptions = False\n"
+        "class Odd:\n"
+        "    def __str__(self): raise RuntimeError('no text')\n"
+        "log.warning('%d pages of %s', 'many'); log.warning('of %s', Odd()); log.warning('sound')",
+        ["%d pages of %s", "of %s", "sound"],
+    ),
 }
 
 

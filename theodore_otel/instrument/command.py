@@ -27,6 +27,7 @@ from theodore_otel.instrument.lazy import when_imported
 from theodore_otel.instrument.recorded import record_once
 from theodore_otel.instrument.replacing import replace
 from theodore_otel.instrument.scrub import Scrubber
+from theodore_otel.instrument.texts import described
 from theodore_otel.instrument.tracebacks import HIDDEN, hide_own_frame
 
 _SERVERS: Final = ("uvicorn", "gunicorn", "hypercorn", "flask run", "celery worker")
@@ -140,7 +141,7 @@ class CommandSpan:
             return
         record_once(span, error)
         span.set_attribute(names.ERROR_TYPE, type(error).__qualname__)
-        span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+        span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {described(error)}"))
         entry.mark_failed(span)
 
     def _follow_exit(self) -> None:

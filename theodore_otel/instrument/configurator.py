@@ -19,6 +19,7 @@ from theodore_otel.conventions import names
 from theodore_otel.instrument import (
     children,
     context,
+    encodable,
     forks,
     greenlets,
     instrumentors,
@@ -94,6 +95,7 @@ class Setup:
         settings_module.current = self._settings
         self._ending = Ending(self._pipelines, self._settings.exit_budget)
         for verb in (
+            encodable.install,
             forks.prepare,
             self._begin_context,
             self._describe_resource,

@@ -5,10 +5,11 @@ Everything here is imported by the sending threads, never by the program's own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Final
 
+from theodore_otel.instrument import encodable
 from theodore_otel.instrument.scrub import Scrubber
 
 _ENCODERS: Final = {
@@ -34,7 +35,7 @@ class Encoder:
         """Encode ended spans; returns bytes and the number of spans."""
         from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
-        request = encode_spans(spans)
+        request = _encoded(encode_spans, spans, encodable.span)
         self._scrubber.spans(request)
         return request.SerializeToString(), len(spans)
 
@@ -45,11 +46,11 @@ class Encoder:
         from theodore_otel.instrument.processors import WholeRecord
 
         others = [record for record in records if type(record) is not WholeRecord]
-        request = encode_logs(others)
+        request = _encoded(encode_logs, others, encodable.log)
         self._scrubber.logs(request)
         if len(others) < len(records):
             whole: list[Any] = [record for record in records if type(record) is WholeRecord]
-            masked = encode_logs(whole)
+            masked = _encoded(encode_logs, whole, encodable.log)
             self._scrubber.logs(masked, records=False)
             request.MergeFrom(masked)
         return request.SerializeToString(), len(records)
@@ -58,10 +59,18 @@ class Encoder:
         """Encode what a metric reader collected; only the newest matters. Returns bytes and the number of metrics."""
         from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
-        request = encode_metrics(collected[-1])
+        request = _encoded(lambda newest: encode_metrics(newest[0]), collected[-1:], encodable.metrics)
         self._scrubber.metrics(request)
         scopes = [scope for resource in request.resource_metrics for scope in resource.scope_metrics]
         return request.SerializeToString(), sum(len(scope.metrics) for scope in scopes)
+
+
+def _encoded(encode: Callable[[Sequence[Any]], Any], records: Sequence[Any], fit: Callable[[Any], Any]) -> Any:
+    """Encode records; where upstream refuses one, each becomes what OTLP can hold."""
+    try:
+        return encode(records)
+    except Exception:  # noqa: BLE001 - one odd value must not lose its neighbours
+        return encode([fit(record) for record in records])
 
 
 def rejected(signal: str, body: bytes) -> tuple[int, str]:

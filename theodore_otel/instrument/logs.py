@@ -17,6 +17,7 @@ Messages of the sending side itself (`opentelemetry.*`) are never exported, or o
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
 from collections.abc import Callable, Mapping
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 from theodore_otel.instrument import service
 from theodore_otel.instrument.scrub import OF_THEIR_OWN
 from theodore_otel.instrument.settings import Settings
+from theodore_otel.instrument.texts import described
 from theodore_otel.instrument.tracebacks import HIDDEN
 
 if TYPE_CHECKING:
@@ -150,11 +152,19 @@ class LogExport:
             if attributes is not None and _is_ready(record, attributes):
                 self._emit(record, attributes)
             else:
-                self._load().emit(record)
-        except Exception:  # noqa: BLE001, S110 - a message that cannot be formatted is logging's to report, not ours
+                self._translate(record)
+        except Exception:  # noqa: BLE001, S110 - the program's own logging goes on
             pass
         finally:
             _busy.now = False
+
+    def _translate(self, record: logging.LogRecord) -> None:
+        try:
+            self._load().emit(record)
+        except Exception:  # noqa: BLE001 - its arguments do not fit, or have no text: logging tells the console
+            bare = copy.copy(record)
+            bare.msg, bare.args = described(record.msg), ()
+            self._load().emit(bare)
 
     def _emit(self, record: logging.LogRecord, attributes: dict[str, Any]) -> None:
         """Emit a record whose attributes are fit for OTLP already: the SDK would copy and check each of them again."""

@@ -12,11 +12,13 @@ series per process (`service.instance.id`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.metrics import Meter, MeterProvider, NoOpMeter
 
 from theodore_otel.instrument import forks
+from theodore_otel.instrument.say import say
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
@@ -72,11 +74,32 @@ def build_provider(pipeline: Pipeline, resource: Any) -> SdkMeterProvider:
         def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
             """Nothing: the pipelines are closed together, by `ending`."""
 
-    provider = SdkProvider(
+    provider: Any = SdkProvider(
         metric_readers=[PipelineReader()],
         resource=resource,
         exemplar_filter=AlwaysOffExemplarFilter(),
         shutdown_on_exit=False,
     )
+    provider._measurement_consumer.consume_measurement = _finite(provider._measurement_consumer.consume_measurement)
     pipeline.start()  # from now on it collects every interval
-    return provider
+    real: SdkMeterProvider = provider
+    return real
+
+
+def _finite(consume: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Leave out what is no finite number and would be in a sum for as long as the process lives; tell of the first."""
+    from opentelemetry.metrics import _Gauge
+
+    told = False
+
+    def consume_finite(measurement: Any) -> None:
+        nonlocal told
+        number, instrument = measurement.value, measurement.instrument
+        if isinstance(number, float) and not isfinite(number) and not isinstance(instrument, _Gauge):
+            if not told:
+                say(f"a measurement of {instrument.name} is left out: expected a finite number, got {number}")
+            told = True
+            return
+        consume(measurement)
+
+    return consume_finite

@@ -214,6 +214,7 @@ class Operation(Observer):
             self._record(error)
         self._end(judged)
 
+    @quietly
     def _record(self, error: BaseException) -> None:
         record_once(self.span, error)
 

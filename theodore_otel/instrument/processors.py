@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import Span as ApiSpan
 
 from theodore_otel.conventions import names
-from theodore_otel.instrument import context, entry
+from theodore_otel.instrument import context, encodable, entry
 from theodore_otel.instrument.pipeline import Pipeline
 
 _SEVERITY_NUMBERS: Final = {number.value: number for number in SeverityNumber}
@@ -133,11 +133,6 @@ def _under(resource: Resource, span: ReadableSpan) -> ReadableSpan:
     )
 
 
-def _encodable(text: str) -> str:
-    """Return a text without halves of surrogate pairs, as `surrogateescape` makes of bytes that are no UTF-8."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
 def audits(record: ReadableLogRecord) -> bool:
     """Say whether a queued record is of category audit: where records must go, it goes last."""
     return (record.log_record.attributes or {}).get(names.CATEGORY) == "audit"
@@ -158,7 +153,7 @@ class PipelineLogProcessor(LogRecordProcessor):
         if log_record.log_record.timestamp is None:
             log_record.log_record.timestamp = log_record.log_record.observed_timestamp
         if isinstance(log_record.log_record.body, str):
-            log_record.log_record.body = _encodable(log_record.log_record.body)
+            log_record.log_record.body = encodable.text(log_record.log_record.body)
         self._queue(
             ReadableLogRecord(
                 log_record=log_record.log_record,

@@ -8,6 +8,9 @@ from typing import Final
 
 from opentelemetry.trace import Span
 
+from theodore_otel.conventions import names
+from theodore_otel.instrument.texts import described
+
 _MARK: Final = "__theodore_otel_recorded__"
 
 
@@ -16,8 +19,11 @@ def record_once(span: Span, error: BaseException, attributes: Mapping[str, str] 
     if getattr(error, _MARK, False):
         return
     if attributes is None:
-        span.record_exception(error)
-    else:
+        try:
+            span.record_exception(error)
+        except Exception:  # noqa: BLE001 - its own text, or its traceback's, cannot be had
+            attributes = {names.EXCEPTION_TYPE: type(error).__qualname__, names.EXCEPTION_MESSAGE: described(error)}
+    if attributes is not None:
         span.add_event("exception", attributes)
     with suppress(Exception):  # one of the program's own may refuse
         setattr(error, _MARK, True)

@@ -42,7 +42,12 @@ def described(value: Any) -> str:
     try:
         return str(value)
     except Exception:  # noqa: BLE001 - a text of the program's own may raise anything
-        return f"<{type(value).__name__} that cannot be shown>"
+        return unshown(value)
+
+
+def unshown(value: Any) -> str:
+    """Return what stands for a value whose text cannot be had."""
+    return f"<{type(value).__name__} that cannot be shown>"
 
 
 def as_text(value: Any, redact: Redact) -> str | None:

@@ -8,7 +8,8 @@ from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from theodore_otel.instrument.texts import shortened, without_controls
+from theodore_otel.instrument import encodable
+from theodore_otel.instrument.texts import shortened, unshown, without_controls
 
 if TYPE_CHECKING:
     from theodore_otel.redaction.matcher import Matcher
@@ -84,7 +85,7 @@ def _copied(value: Any, depth: int) -> Any:
             return {_text(_described(k)): plain(v, depth) for k, v in list(value.items())}
         return [plain(item, depth) for item in list(value)]
     except Exception:  # noqa: BLE001 - a container of the program's own may raise anything
-        return _unshown(value)
+        return unshown(value)
 
 
 def _build() -> Matcher:
@@ -101,16 +102,11 @@ def word(word: str) -> str:
 
 
 def _text(value: str) -> str:
-    text = value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
-    return shortened(without_controls(text))
+    return shortened(without_controls(encodable.text(value)))
 
 
 def _described(value: Any) -> str:
     try:
         return value.isoformat() if isinstance(value, date) else str(value)
     except Exception:  # noqa: BLE001 - a text of the program's own may raise anything
-        return _unshown(value)
-
-
-def _unshown(value: Any) -> str:
-    return f"<{type(value).__name__} that cannot be shown>"
+        return unshown(value)
