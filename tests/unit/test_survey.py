@@ -144,7 +144,83 @@ def test_suggestions_for_the_sample_are_what_it_is_watched_by(monkeypatch):
     wanted = {(kind, entry["function"]) for kind, entries in watched.items() for entry in entries}
     # It is called below find_links only, which is a step by itself.
     assert wanted - suggested == {("phase", "sample_theodore.crawl:read_sitemap")}
-    assert {target for _, target in suggested - wanted} == {"sample_theodore.reader:PageReader.read"}
+    assert suggested - wanted == set()
+
+
+PROGRAMS = Path(__file__).with_name("survey_programs")
+WANTED = yaml.safe_load((PROGRAMS / "wanted.yaml").read_text(encoding="utf-8"))
+
+
+def _found(*wanted: str) -> set[tuple[str, str]]:
+    return {(each.kind, each.target) for each in suggest(*wanted)}
+
+
+@pytest.mark.case("suggestions")
+@pytest.mark.parametrize("name", WANTED)
+def test_most_of_what_a_person_would_watch_is_suggested_and_little_else(name, record_property):
+    found = _found(str(PROGRAMS / name))
+    wanted = {(kind, target) for kind, targets in WANTED[name].items() for target in targets}
+    recall, noise = len(found & wanted) / len(wanted), len(found - wanted) / len(found)
+    told = f"recall {recall:.2f}, noise {noise:.2f}; missed {wanted - found}; more {found - wanted}"
+    record_property("suggestions", told)
+    assert recall >= 0.8, told
+    assert noise <= 0.2, told
+
+
+@pytest.mark.case("suggestions")
+@pytest.mark.parametrize(
+    ("wanted", "path"),
+    [
+        (["."], []),
+        (["main.py"], []),
+        (["commands"], []),
+        (["commands"], ["."]),
+        (["commands", "parts"], [".", "parts"]),
+    ],
+)
+def test_modules_that_a_program_puts_on_the_path_are_found_however_it_is_named(monkeypatch, wanted, path):
+    monkeypatch.chdir(PROGRAMS / "beside")
+    for each in path:
+        monkeypatch.syspath_prepend(PROGRAMS / "beside" / each)
+    assert _found(*wanted) == _found(str(PROGRAMS / "beside"))
+
+
+def test_what_is_suggested_for_a_request_object_reads_its_fields(monkeypatch):
+    monkeypatch.chdir(PROGRAMS / "layers")
+    research = next(each for each in suggest("src") if each.kind == "research")
+    assert research.fields == {
+        "company": "arg.request.firm_name",
+        "outcome": {"path": "result.status", "equals": "completed"},
+        "error": "result.error_message",
+        "pages": "result.pages",
+    }
+    assert load_text(snippet(suggest("src")), "t").instrument.presets == ["bedrock"]
+
+
+CLIENT = """
+import requests
+def ask(prompt):
+    return requests.post("{url}", json={{"model": "m", "messages": [{{"role": "user", "content": prompt}}]}}).json()
+"""
+
+
+@pytest.mark.case("suggestions")
+@pytest.mark.parametrize(
+    ("url", "suggested"),
+    [
+        ("https://openrouter.ai/api/v1/chat/completions", set()),  # known without being asked for
+        ("https://api.groq.com/openai/v1/chat/completions", {("preset", "openai-http")}),
+        (
+            "https://llm.house.example/v1/chat/completions",
+            {("model_api", "https://llm\\.house\\.example/v1/chat/completions")},
+        ),
+    ],
+)
+def test_a_model_that_is_called_over_plain_http_is_known_by_its_url_and_not_watched(tmp_path, url, suggested):
+    (tmp_path / "client.py").write_text(CLIENT.format(url=url))
+    assert _found(str(tmp_path)) == suggested
+    if text := snippet(suggest(str(tmp_path))):
+        assert load_text(text, "t").instrument.model_apis
 
 
 def test_suggested_paths_are_those_of_the_sample(monkeypatch):

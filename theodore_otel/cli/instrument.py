@@ -14,28 +14,30 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("package")
+@click.argument("packages", nargs=-1, metavar="[PACKAGE]...")
 @format_option("text", "yaml", "json")
-def suggest(package: str, output_format: str) -> None:
-    """List functions of PACKAGE that are worth watching, with the reason and YAML to paste.
+def suggest(packages: tuple[str, ...], output_format: str) -> None:
+    """List what is worth watching in PACKAGE, with the reason and YAML to paste.
 
-    PACKAGE is a name as in `import`. Its source is read; nothing of it is run.
+    PACKAGE is a name as in `import`, a folder or a file; the current folder when none is given. What it puts on
+    `sys.path` is followed. The source is read; nothing of it is run.
     """
     from theodore_otel.survey import source
     from theodore_otel.survey import suggest as suggestions
 
     try:
-        found = suggestions.suggest(package)
+        found = suggestions.suggest(*(packages or (".",)))
     except source.NoModuleError as error:
         raise InputError(
-            f"there is no module {error} here; run this with the Python that runs the application, "
-            "or with PYTHONPATH set to its source"
+            f"there is no module {error} here; name the folder of its source, or run this with the Python that runs "
+            "the application"
         ) from None
     if output_format == "json":
         print_json([suggestions.as_dict(each) for each in found])
         return
     if not found:
-        note(f"No function of {package} shows a sign of those in survey/signs.yaml.")
+        where = ", ".join(packages) or "this folder"
+        note(f"No function of {where} shows a sign of those in survey/signs.yaml.")
         return
     if output_format == "text":
         print_table(("kind", "function", "why"), [(each.kind, each.target, each.reason) for each in found])

@@ -54,6 +54,16 @@ def module(name: str) -> Module | None:
     return Module(name, Path(spec.origin)) if spec.origin and spec.origin.endswith(".py") else None
 
 
+def absolute(node: ast.ImportFrom, module: Module) -> str:
+    """Return the module that a `from ... import` names."""
+    if not node.level:
+        return node.module or ""
+    is_package = module.path.name == "__init__.py"
+    parts = module.name.split(".")
+    above = parts[: len(parts) - node.level + is_package]
+    return ".".join([*above, *([node.module] if node.module else [])])
+
+
 def modules(package: str) -> Iterator[Module]:
     """Yield a package's modules that have source, tests left out. Raises NoModuleError."""
     spec = find_spec(package)
