@@ -1,18 +1,24 @@
-"""What telemetry puts in the place of functions of the program's and its libraries' takes what they take.
-
-The oracle is the same question asked in a process without telemetry.
+"""What telemetry puts in the place of functions of the program's and its libraries' takes what they take, and looks
+like them. The oracle is the same question asked in a process without telemetry.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.receiver import Receiver, environment, receiving
 
 RUN = [str(Path(sys.executable).parent / "theodore-otel"), "run", "--"]
+WRAPPED = [sys.executable, str(Path(__file__).parent / "wrapped.py")]
+
+IN_C = frozenset({"_thread:interrupt_main", "os:execv", "os:execve", "posix:execv", "posix:execve"})
+"""Functions that Python cannot make: a function of ours has another class than one in C."""
 
 ARGUMENTS = """
 import os, signal, subprocess, sys, urllib.request
@@ -60,6 +66,25 @@ def _asked(receiver: Receiver, command: list[str], given: str, folder: Path) -> 
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def _without_addresses(told: Any) -> Any:
+    return json.loads(re.sub(r"0x[0-9a-f]+", "0x", json.dumps(told)))
+
+
+@pytest.mark.case("wrappers_that_show")
+def test_what_stands_in_for_a_function_looks_like_it(tmp_path: Path) -> None:
+    with receiving() as receiver:
+        places = _asked(receiver, [*RUN, *WRAPPED], "", tmp_path)
+        observed = json.loads(_asked(receiver, [*RUN, *WRAPPED], places, tmp_path))
+        plain = json.loads(_asked(receiver, WRAPPED, places, tmp_path))
+    assert {"signal:signal", "subprocess:Popen.__init__", "requests.sessions:Session.send"} < set(observed)
+    assert "sys:exit" not in observed
+    for place, seen in _without_addresses(observed).items():
+        expected = _without_addresses(plain[place])
+        if place in IN_C:
+            expected["class"] = seen["class"]
+        assert seen == expected, place
 
 
 @pytest.mark.case("arguments_taken_away")

@@ -41,10 +41,14 @@ def load_with_its_library(entry_point: EntryPoint, **kwargs: Any) -> None:
     """Have an instrumentor loaded when its library is imported; `kwargs` go to its `instrument` method."""
 
     def load(_module: Any) -> None:
+        from theodore_otel.instrument import guarded, proxies
+
         if instruments_itself(entry_point.name):
             return
         prepared = lazy.preparations.get(entry_point.name, dict)()
-        entry_point.load()().instrument(**kwargs, **prepared)
+        instrumentor = entry_point.load()()
+        proxies.install()
+        guarded.around(entry_point.name, lambda: instrumentor.instrument(**kwargs, **prepared))
         tracebacks.tidy(entry_point.name)
 
     lazy.when_imported(lazy.library_of(entry_point.name), load)

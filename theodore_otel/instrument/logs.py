@@ -23,6 +23,7 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import update_wrapper
 from threading import local
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from theodore_otel.instrument import service
@@ -99,12 +100,7 @@ class LogExport:
             (wrapped_handle, handle),
             (callHandlers, call_handlers),
         ):
-            update_wrapper(method, original)
-            # `findCaller` and the call stack of "--- Logging error ---" skip frames of logging's own file.
-            method.__code__ = method.__code__.replace(co_filename=_LOGGING_FILE, co_name=original.__name__)
-        logging.Logger.isEnabledFor = isEnabledFor  # type: ignore[method-assign]
-        logging.Logger.handle = wrapped_handle  # type: ignore[method-assign]
-        logging.Logger.callHandlers = callHandlers  # type: ignore[method-assign]
+            setattr(logging.Logger, original.__name__, _as_of_logging(method, original))
         _forget_levels()
 
     def uninstall(self) -> None:
@@ -207,6 +203,15 @@ def is_wanted(logger: logging.Logger, level: int) -> bool:
             shown = level >= logger.getEffectiveLevel() and logger.manager.disable < level
             known = cache[-level] = shown or (active is not None and active.wanted(logger, level))
     return known
+
+
+def _as_of_logging(method: Any, original: Any) -> Any:
+    """Return a method whose frame is logging's own for whoever looks for the program's: `findCaller` and the call stack
+    of "--- Logging error ---" skip frames of its file, structlog's call site those of its module.
+    """
+    code = method.__code__.replace(co_filename=_LOGGING_FILE, co_name=original.__name__)
+    known = {**globals(), "__name__": logging.__name__}
+    return update_wrapper(FunctionType(code, known, original.__name__, None, method.__closure__), original)
 
 
 def _forget_levels() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 from opentelemetry import trace
 
-from theodore_otel.instrument import aliases, audited
+from theodore_otel.instrument import aliases, audited, proxies
 from theodore_otel.instrument.cost import Prices
 from theodore_otel.instrument.kinds import KINDS
 from theodore_otel.instrument.model_api import ModelApis
@@ -56,7 +56,7 @@ class Patcher:
             raise LookupError(f"{path} in module {module.__name__} is a {type(original).__name__}, not a function")
         bound = inspect.isclass(parent) and not isinstance(original, staticmethod)
         watched = audited.watched(KINDS[kind], entry, name, Parameters.of(function, bound=bound), self._tools)
-        wrapped = wrapt.FunctionWrapper(original, wrapper(watched, runs))
+        wrapped = proxies.Function(original, wrapper(watched, runs))
         wrapt.apply_patch(parent, attribute, wrapped)
         if parent is module:
             aliases.replace(module, name, original, wrapped)
