@@ -155,3 +155,17 @@ def test_metrics_of_a_forked_service_are_reported_while_it_runs(tmp_path: Path) 
 def _instances(receiver: Receiver) -> set[str]:
     metrics = [r for r in receiver.requests if hasattr(r, "resource_metrics")]
     return {attributes(r.resource_metrics[0].resource)["service.instance.id"] for r in metrics}
+
+
+@pytest.mark.case("own_headers")
+def test_a_context_that_the_program_gives_to_a_child_is_the_childs(tmp_path: Path) -> None:
+    own = {"TRACEPARENT": "00-11111111111111111111111111111111-2222222222222222-01", "CORRELATION_ID": "order-4711"}
+    script = f"""
+import json, os, subprocess, sys
+if len(sys.argv) > 1:
+    print({{name: os.environ.get(name) for name in {sorted(own)}}} == {own})
+else:
+    subprocess.run([sys.executable, __file__, "child"], env={{**os.environ, **{own}}})
+"""
+    with receiving() as receiver:
+        assert both(script, receiver, tmp_path, extra={"CORRELATION_ID": "corr-1"}).out == b"True\n"

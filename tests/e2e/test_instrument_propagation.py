@@ -144,3 +144,38 @@ def test_spans_use_current_names_and_urls_without_query_or_credentials(
     assert not set(span) & {"http.method", "http.url", "http.status_code", "http.host", "net.peer.name"}
     assert "planted" not in str(span)
     assert span["correlation.id"] == "corr-1"
+
+
+OWN = {
+    "x-correlation-id": "order-4711",
+    "traceparent": "00-11111111111111111111111111111111-2222222222222222-01",
+    "tracestate": "shop=1",
+    "baggage": "shop=blue",
+}
+
+
+@pytest.mark.case("own_headers")
+@pytest.mark.parametrize("client", CLIENTS)
+def test_headers_that_the_program_sets_itself_go_where_it_sends_them(
+    client: str, site: Site, tmp_path: Path, allow_localhost: dict[str, str]
+) -> None:
+    script = CLIENTS[client].replace("{'X-App': 'kept'}", f"{{'X-App': 'kept', **{OWN}}}")
+    with receiving() as receiver:
+        for url in (site.url("localhost"), site.url("127.0.0.1"), site.url("localhost", "/away")):
+            both(f"import sys\n{script}", receiver, tmp_path, url, extra=allow_localhost)
+    assert len(site.seen) == 8
+    for _, headers in site.seen:
+        assert {name: value for name, value in headers.items() if name in _TOLD} == OWN
+
+
+@pytest.mark.case("own_headers")
+def test_only_the_header_that_the_program_sets_is_its_own(
+    site: Site, tmp_path: Path, allow_localhost: dict[str, str]
+) -> None:
+    script = CLIENTS["httpx"].replace("'X-App': 'kept'", "'X-Correlation-Id': 'order-4711'")
+    with receiving() as receiver:
+        both(f"import sys\n{script}", receiver, tmp_path, site.url("localhost"), extra=allow_localhost)
+        (span,) = receiver.spans()
+    _, headers = site.seen[-1]
+    assert headers["x-correlation-id"] == "order-4711"
+    assert headers["traceparent"].split("-")[1] == span.trace_id.hex()

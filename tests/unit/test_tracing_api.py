@@ -364,3 +364,26 @@ print(sorted(heavy & set(sys.modules)))
 def test_without_an_sdk_nothing_is_made_and_nothing_heavy_is_imported():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@pytest.mark.case("results_kept_alive")
+def test_neither_arguments_nor_results_live_on_after_a_call() -> None:
+    import gc
+    import weakref
+
+    class Big:
+        pass
+
+    tracer = TheodoreTracer()
+
+    @tracer.trace_storage_operation("upsert")
+    def upsert(given: Big) -> Big:
+        return Big()
+
+    kept = []
+    for _ in range(5):
+        given = Big()
+        kept += [weakref.ref(given), weakref.ref(upsert(given))]
+        del given
+    gc.collect()
+    assert [one() for one in kept] == [None] * 10

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 _MOST: Final = 5
@@ -15,13 +16,13 @@ _SLACK: Final = 5_000_000
 """Nanoseconds between a span's times and those that the program measures around it."""
 
 
-class Finished(Protocol):
+class Ended(Protocol):
     """An operation whose span has ended."""
 
     type: str
     """Such as `ai`."""
     claimed: bool
-    """Whether something was told of it afterwards."""
+    """Whether something was told of it already."""
 
     @property
     def times(self) -> tuple[int, int]:
@@ -32,12 +33,24 @@ class Finished(Protocol):
         """What stands on its span."""
 
 
+@dataclass
+class Finished:
+    """What is kept of it: neither the call's arguments nor its result."""
+
+    type: str
+    times: tuple[int, int]
+    attributes: Mapping[str, Any]
+    claimed: bool
+    """Whether something was told of it afterwards."""
+
+
 _latest: ContextVar[tuple[Finished, ...]] = ContextVar("theodore-otel-finished", default=())
 
 
-def note(operation: Finished) -> None:
+def note(operation: Ended) -> None:
     """Remember an operation that ended."""
-    _latest.set((*_latest.get()[1 - _MOST :], operation))
+    kept = Finished(operation.type, operation.times, operation.attributes, operation.claimed)
+    _latest.set((*_latest.get()[1 - _MOST :], kept))
 
 
 def claim(type_: str, identity: Mapping[str, Any], begin: int, now: int) -> Finished | None:

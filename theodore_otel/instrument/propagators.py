@@ -8,6 +8,7 @@ current, the application itself called `inject`, for a carrier of its own such a
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
@@ -31,7 +32,10 @@ from theodore_otel.conventions import names
 from theodore_otel.instrument import context as process_context
 from theodore_otel.instrument.settings import Settings
 
-_TRACE_HEADERS: Final = frozenset({"traceparent", "tracestate", "baggage"})
+_REMEMBERED: Final = 10_000
+"""Requests until the next hop of one of them, which may belong to a trace of its own."""
+_TRACE: Final = frozenset({"traceparent", "tracestate"})
+_TRACE_HEADERS: Final = _TRACE | {"baggage"}
 
 
 class CorrelationPropagator(TextMapPropagator):
@@ -85,6 +89,7 @@ class GuardedPropagator(TextMapPropagator):
         """Guard `inner`; `propagate_to` holds host names, or `.example.com` for every host below."""
         self._inner = inner
         self._allowed = propagate_to
+        self._written: deque[str] = deque(maxlen=_REMEMBERED)
 
     def extract(
         self, carrier: CarrierT, context: Context | None = None, getter: Getter[CarrierT] = default_getter
@@ -106,8 +111,10 @@ class GuardedPropagator(TextMapPropagator):
         """Write to an allow-listed host; take away what an earlier hop of a redirect wrote for another host."""
         with suppress(Exception):  # the request goes on, whatever its carrier is
             known, host = destination(context)
-            if not known or self.allows(host):
+            if not known:
                 self._inner.inject(carrier, context, setter)
+            elif self.allows(host):
+                self._write(carrier, context, setter)
             else:
                 self.strip(carrier, context)
 
@@ -118,16 +125,45 @@ class GuardedPropagator(TextMapPropagator):
         host = host.lower().rstrip(".")
         return host in self._allowed or any(host.endswith(name) for name in self._allowed if name.startswith("."))
 
+    def _write(self, carrier: CarrierT, context: Context | None, setter: Setter[CarrierT]) -> None:
+        """Write to the headers of a request, beside those of the same name that the application set itself."""
+        written = self._headers(context)
+        own = self._of_the_application(carrier, written) if isinstance(carrier, Mapping) else set()
+        for name, value in written.items():
+            if name.lower() not in own:
+                setter.set(carrier, name, value)
+                if name == "traceparent":
+                    self._written.append(value)
+
     def strip(self, carrier: Any, context: Context | None = None) -> None:
-        """Remove what an earlier hop wrote: trace headers always, others only with the value we would have written,
-        because the application may use a header of that name for its own purposes.
+        """Remove what an earlier hop wrote; what the application set itself goes where it sends it."""
+        written = self._headers(context)
+        ours = {*_TRACE_HEADERS, *map(str.lower, written)} - self._of_the_application(carrier, written)
+        for name in [str(name) for name in carrier]:
+            if name.lower() in ours:
+                del carrier[name]
+
+    def _of_the_application(self, carrier: Mapping[Any, Any], written: Mapping[str, str]) -> set[str]:
+        """Return the names of headers that the application set itself, rather than an earlier hop or attempt of ours:
+        a trace that neither is the current one nor was written before, and other values. Without a current trace nobody
+        can tell.
         """
+        found = {str(name).lower(): str(carrier[name]) for name in carrier}
+        ours = {name.lower(): value for name, value in written.items()}
+        own = {name for name in ours.keys() & found.keys() - _TRACE_HEADERS if found[name] != ours[name]}
+        current = _trace_id(ours.get("traceparent"))
+        if current and not _TRACE.isdisjoint(found):
+            there = found.get("traceparent")
+            if _trace_id(there) != current and there not in self._written:
+                own |= _TRACE
+        if current and found.get("baggage", "") not in ("", ours.get("baggage")):
+            own.add("baggage")
+        return own
+
+    def _headers(self, context: Context | None) -> dict[str, str]:
         written: dict[str, str] = {}
         self._inner.inject(written, context)
-        ours = {name.lower(): value for name, value in written.items()}
-        for name in [str(name) for name in carrier]:
-            if name.lower() in _TRACE_HEADERS or str(carrier[name]) == ours.get(name.lower()):
-                del carrier[name]
+        return written
 
     @property
     def fields(self) -> set[str]:
@@ -149,6 +185,10 @@ def destination(context: Context | None) -> tuple[bool, str | None]:
         except ValueError:
             return True, None
     return True, attributes.get("server.address")
+
+
+def _trace_id(traceparent: str | None) -> list[str]:
+    return (traceparent or "").split("-")[1:2]
 
 
 def build(settings: Settings) -> GuardedPropagator:

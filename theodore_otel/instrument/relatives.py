@@ -24,6 +24,10 @@ _WRAPPERS: Final = frozenset({"opentelemetry-instrument", "theodore-otel"})
 _POSITION_OF_ENV: Final = 11
 _ARGUMENTS_OF_EXECV: Final = 2
 _WITH_VALUE: Final = ("-W", "-X")
+_CONTEXT: Final = ("TRACEPARENT", "TRACESTATE", "BAGGAGE", "CORRELATION_ID")
+
+_found: dict[str, str] = {}
+"""The context that this process was started with."""
 
 
 def follow(flush: Callable[[], None]) -> None:
@@ -31,6 +35,7 @@ def follow(flush: Callable[[], None]) -> None:
 
     `flush` delivers what waits, before a program takes the place of this one.
     """
+    _found.update({name: os.environ[name] for name in _CONTEXT if name in os.environ})
     when_imported("subprocess", _follow)
     _follow_exec(flush)
 
@@ -100,8 +105,13 @@ def additions(args: Any, given: Mapping[str, str] | None) -> dict[str, str] | No
         return None
     own = dict(os.environ if given is None else given)
     if os.path.basename(words[0]) in _WRAPPERS:  # noqa: PTH119
-        return {**own, **carrier()}
-    return {**environment_of(own), **carrier()} if is_ours(words) else None
+        return {**own, **_told(own)}
+    return {**environment_of(own), **_told(own)} if is_ours(words) else None
+
+
+def _told(own: Mapping[str, str]) -> dict[str, str]:
+    """Return the context for a program, but for what its environment says otherwise than this process found."""
+    return {name: value for name, value in carrier().items() if own.get(name) in (None, _found.get(name))}
 
 
 def is_ours(words: Sequence[str]) -> bool:
