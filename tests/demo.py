@@ -26,7 +26,8 @@ from sample_theodore import planted, standins
 from support.ports import free_ports
 
 ROOT = Path(__file__).parents[1]
-FOLDER = Path(os.environ.get("DEMO_FOLDER", ROOT / ".demo"))
+FOLDER = Path(os.environ.get("DEMO_FOLDER") or ROOT / ".demo").absolute()
+MARK = FOLDER / ".made-by-make-demo"
 STATE = FOLDER / "state"
 CONFIG = FOLDER / "theodore-otel.yaml"
 BIN = Path(sys.executable).parent
@@ -45,7 +46,9 @@ def main() -> None:
 
 
 def clean() -> None:
-    """Stop the stack and delete the demo's folder."""
+    """Stop the stack and delete the demo's folder; one that the demo has not made is left alone."""
+    if FOLDER.exists() and not (MARK.exists() or FOLDER == ROOT / ".demo" or not any(FOLDER.iterdir())):
+        sys.exit(f"{FOLDER}: the demo has not made this folder, so it is not deleted; set DEMO_FOLDER to another")
     if FOLDER.exists():
         run("stack", "down")
     shutil.rmtree(FOLDER, ignore_errors=True)
@@ -58,6 +61,7 @@ def demo() -> None:
     if FOLDER.exists():
         clean()
     FOLDER.mkdir()
+    MARK.touch()
     CONFIG.write_text(yaml.safe_dump(configuration(), sort_keys=False), encoding="utf-8")
 
     title("1. What Theodore's process reads, credentials for two tenants and one service, and the local stack")

@@ -54,7 +54,7 @@ def become(command: Sequence[str], *, verbose: bool = False) -> NoReturn:
 
     program = which(arguments[0])
     if program is None:
-        raise InputError(f"run: expected a command that can be started, got {arguments[0]!r}: no such program")
+        raise InputError(f"run: expected a command that can be started, got {arguments[0]!r}: {_missing(arguments[0])}")
     environment = environment_of(os.environ)
     if verbose:
         sys.stderr.writelines(f"theodore-otel: {line}\n" for line in explained(program, arguments, os.environ))
@@ -66,6 +66,17 @@ def become(command: Sequence[str], *, verbose: bool = False) -> NoReturn:
         os.execve(program, arguments, environment)  # noqa: S606
     except OSError as error:
         raise InputError(f"run: cannot start {program}: {error.strerror}") from None
+
+
+def _missing(program: str) -> str:
+    if program.endswith((".py", ".pyz")):
+        return f"no such file in {os.getcwd()}"  # noqa: PTH109
+    if os.sep in program:
+        return "no such program, or it is not executable"
+    return (
+        "no such program on PATH; name the command that starts your own program, and activate the virtual environment "
+        f"it is installed in, or start a module of this Python ({sys.executable}) with -m"
+    )
 
 
 def arguments_of(command: Sequence[str]) -> list[str]:

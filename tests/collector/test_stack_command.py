@@ -203,6 +203,14 @@ def test_logs_go_on_with_what_is_added_until_interrupted(terminal: Terminal) -> 
 
 
 def test_run_becomes_the_collector_in_the_foreground(terminal: Terminal) -> None:
+    # The collector listens for signals only after it has said that all is ready: one that comes in between ends it.
+    codes = [_ended_by_sigterm(terminal)]
+    while codes[-1] == -signal.SIGTERM and len(codes) < 5:
+        codes.append(_ended_by_sigterm(terminal))
+    assert codes[-1] == 0, codes
+
+
+def _ended_by_sigterm(terminal: Terminal) -> int:
     with subprocess.Popen(
         terminal.command("collector", "run"), cwd=terminal.folder, env=terminal.environment, stderr=subprocess.PIPE
     ) as running:
@@ -212,7 +220,35 @@ def test_run_becomes_the_collector_in_the_foreground(terminal: Terminal) -> None
         urllib.request.urlopen(f"http://127.0.0.1:{terminal.ports['health']}/", timeout=10).close()
         running.send_signal(signal.SIGTERM)  # reaches the collector itself: there is no process in between
         running.stderr.read()
-        assert running.wait(30) == 0
+        return running.wait(30)
+
+
+@pytest.mark.case("proxy_in_the_environment")
+def test_a_proxy_in_the_environment_has_no_say_in_whether_the_collector_is_well(terminal: Terminal) -> None:
+    proxy = "http://127.0.0.1:9"
+    terminal.environment |= dict.fromkeys(["http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"], proxy)
+    terminal.good("stack", "up")
+    terminal.good("stack", "ps")
+    terminal.good("tenant", "add", "acme")
+    terminal.good("observability", "status", "--component", "collector")
+
+
+@pytest.mark.case("stack_without_a_file")
+def test_up_says_that_there_is_no_file_and_that_what_theodore_reads_is_stale(terminal: Terminal) -> None:
+    terminal.good("render", "instrument")
+    with (terminal.folder / "theodore-otel.yaml").open("a") as file:
+        file.write("service: {name: renamed}\n")
+    answer = terminal.run("stack", "up")
+    assert answer.returncode == 0, answer.stderr
+    assert (
+        "warning: instrument.json is not what theodore-otel.yaml says now: theodore-otel render instrument"
+        in answer.stderr
+    )
+    terminal.good("render", "instrument")
+    assert "warning" not in terminal.run("stack", "up").stderr
+    (terminal.folder / "theodore-otel.yaml").rename(terminal.folder / "other.yaml")
+    terminal.environment[find.VARIABLE] = "/no/such"  # nothing is started: the defaults' ports may be taken
+    assert "there is no theodore-otel.yaml in" in terminal.run("stack", "up").stderr
 
 
 @pytest.mark.case("damaged_queue")

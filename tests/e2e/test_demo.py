@@ -24,6 +24,29 @@ def shown(tmp_path_factory):
     assert not Path(environment["DEMO_FOLDER"]).exists()
 
 
+@pytest.mark.case("demo_deletes_a_folder")
+@pytest.mark.parametrize("where", ["", ".", "kept"])
+def test_a_folder_that_the_demo_has_not_made_is_never_deleted(tmp_path, where):
+    """`make demo-clean` with an odd DEMO_FOLDER; an empty one means the usual folder, of which a copy is used here."""
+    copy = tmp_path / "checkout/tests/demo.py"
+    copy.parent.mkdir(parents=True)
+    copy.write_text(DEMO.read_text())
+    kept = tmp_path / "kept/mine"
+    kept.parent.mkdir()
+    kept.touch()
+    done = subprocess.run(
+        [sys.executable, copy, "--clean"],
+        cwd=kept.parent if where == "." else tmp_path,
+        env={**os.environ, "DEMO_FOLDER": where, "PYTHONPATH": str(DEMO.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert kept.exists()
+    assert done.returncode == (1 if where else 0), done.stderr
+    assert ("has not made this folder" in done.stderr) == bool(where)
+
+
 def test_it_ends_well(shown):
     output, code = shown
     assert code == 0, output

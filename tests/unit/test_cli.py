@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -122,6 +123,90 @@ def test_bad_input_ends_with_one_clear_message_and_nothing_written(tmp_path, tex
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "home") == (
         [] if text is None else ["theodore-otel.yaml"]
     )
+
+
+EMPTY = """
+observability logs --export ''
+observability metrics --export ''
+observability logs --since ''
+observability traces ''
+render -o ''
+init -o '' --force
+config check -c ''
+config explain ''
+config explain ...
+tenant add ''
+tenant add -o '' acme
+test ''
+test --junit ''
+queue inspect ''
+run -- ''
+collector run -c ''
+instrument suggest '' x.y
+audit report --since ''
+audit report --since CENTURIES
+observability logs --since CENTURIES
+"""
+
+
+@pytest.mark.case("bad_input_is_no_bug")
+def test_empty_and_huge_arguments_are_no_bug(tmp_path):
+    (tmp_path / "theodore-otel.yaml").write_text("")
+    ended = {
+        each: run(*shlex.split(each.replace("CENTURIES", f"{'9' * 400}d")), cwd=tmp_path)
+        for each in EMPTY.split("\n")[1:-1]
+    }
+    bugs = {each: done.stderr for each, done in ended.items() if done.returncode == 70 or "Traceback" in done.stderr}
+    assert bugs == {}
+
+
+@pytest.mark.case("misleading_mistakes")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["trace"], "Did you mean 'observability traces'?"),
+        (["up"], "Did you mean 'stack up'?"),
+        (["test"], "cases: there are no cases yet: write one, such as cases/first.yaml (docs/testing.md shows some"),
+        (["run", "--", "no-such-program"], "name the command that starts your own program, and activate the virtual"),
+        (["run", "--", "nowhere.py"], "no such file in"),
+        (
+            ["tenant", "add", "svc-api", "--file", "c"],
+            "api is a service: everything that it sends is refused until tenants.",
+        ),
+        (["config", "explain", "destinations.mine.type"], "destinations.mine.type = null"),
+    ],
+)
+def test_a_beginners_mistake_is_told_with_what_to_do(tmp_path, arguments, said):
+    (tmp_path / "theodore-otel.yaml").write_text("")
+    done = run(*arguments, cwd=tmp_path)
+    assert said in done.stderr + done.stdout
+
+
+@pytest.mark.case("misleading_mistakes")
+@pytest.mark.parametrize("written", ["args.company", "results.name", "kwargs[x]", "response.ok"])
+def test_a_path_with_a_mistyped_root_is_refused_as_it_would_be_a_constant(tmp_path, written):
+    entry = {"function": "a:b", "company": written}
+    (tmp_path / "theodore-otel.yaml").write_text(json.dumps({"instrument": {"watch": {"research": [entry]}}}))
+    done = run("render", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "expected a constant or a path that begins with arg., self., result. or item." in done.stderr
+    assert "did you mean '" in done.stderr
+
+
+@pytest.mark.case("misleading_mistakes")
+def test_init_says_every_step_up_to_the_first_trace(tmp_path):
+    (tmp_path / "a b").mkdir()
+    said = run("init", "-o", "a b/o.yaml", cwd=tmp_path).stderr
+    steps = (
+        "tenant add",
+        "render instrument -c 'a b/o.yaml'",
+        "stack up",
+        "export THEODORE_OTEL_CREDENTIAL=",
+        "run --",
+    )
+    places = [said.index(step) for step in steps]
+    assert places == sorted(places)
+    assert f"THEODORE_OTEL_CONFIG='{tmp_path}/a b'/instrument.json" in said
 
 
 def test_the_sample_can_be_written_checked_and_rendered(tmp_path):

@@ -93,13 +93,25 @@ def test_a_file_behind_a_link_is_changed_and_the_link_stays(file, tmp_path):
     assert real.read_text().startswith("acme.1:{SSHA}")
 
 
+@pytest.mark.case("group_may_read_credentials")
+@pytest.mark.parametrize(("before", "after"), [(0o600, 0o600), (0o640, 0o640), (0o660, 0o660), (0o644, 0o640)])
+def test_who_may_read_the_credentials_stays_but_for_everybody(file, before, after):
+    credentials.add(file, "acme")
+    file.chmod(before)
+    credentials.add(file, "globex")
+    credentials.remove(file, "acme")
+    assert stat.S_IMODE(file.stat().st_mode) == after
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can change for somebody else")
+@pytest.mark.case("group_may_read_credentials")
 def test_a_file_stays_whose_it_was_so_that_the_collector_can_still_read_it(file):
     file.parent.mkdir()
     file.write_text("")
-    os.chown(file, 4711, 4711)
+    file.chmod(0o640)
+    os.chown(file, 4711, 4712)
     credentials.add(file, "acme")
-    assert (file.stat().st_uid, file.stat().st_gid, stat.S_IMODE(file.stat().st_mode)) == (4711, 4711, 0o600)
+    assert (file.stat().st_uid, file.stat().st_gid, stat.S_IMODE(file.stat().st_mode)) == (4711, 4712, 0o640)
 
 
 CONFIGURATION = """

@@ -33,6 +33,19 @@ COMMANDS = {
     "observability": "Look at status, logs, traces and metrics.",
 }
 
+_WITHIN = {
+    name: f"{group} {name}"
+    for group, names in {
+        "observability": ["status", "health", "traces", "logs", "metrics"],
+        "stack": ["up", "down", "ps"],
+        "collector": ["install", "build"],
+        "config": ["explain", "schema", "check"],
+        "instrument": ["suggest", "presets"],
+    }.items()
+    for name in names
+}
+"""What people look for at the top, and where it is."""
+
 
 class LazyGroup(click.Group):
     """A group that knows its commands' names and help lines without importing them."""
@@ -58,10 +71,11 @@ class LazyGroup(click.Group):
         except click.UsageError as error:
             import difflib
 
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            if not near or near[0] in error.format_message():
+            near = difflib.get_close_matches(args[0], [*_WITHIN, *COMMANDS], n=1)
+            if not near:
                 raise
-            raise click.UsageError(f"{error.format_message()} Did you mean {near[0]!r}?", ctx) from None
+            said = error.format_message().partition(" Did you mean")[0].partition(" (Did you mean")[0]
+            raise click.UsageError(f"{said} Did you mean {_WITHIN.get(near[0], near[0])!r}?", ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the command list from the table above."""

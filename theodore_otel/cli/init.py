@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
 from theodore_otel.cli._io import DEFAULT_FILE, note
 from theodore_otel.errors import InputError
+
+_NEXT = """Next:
+  theodore-otel tenant add acme -c {file}          # prints THEODORE_OTEL_CREDENTIAL=acme.1:...
+  theodore-otel render instrument -c {file}        # instrument.json, which your program reads
+  theodore-otel stack up -c {file}                 # collector and local store
+  export THEODORE_OTEL_CREDENTIAL=acme.1:... THEODORE_OTEL_CONFIG={folder}/instrument.json
+  theodore-otel run -- YOUR COMMAND, then theodore-otel observability traces"""
 
 
 @click.command()
@@ -29,4 +37,8 @@ def command(output: Path, force: bool) -> None:
     if output.exists() and not force:
         raise InputError(f"{output}: exists already; --force replaces it")
     write([RenderedFile(output.name, sample())], output.parent)
-    note(f"wrote {output}\nNext: theodore-otel tenant add NAME, then theodore-otel stack up -c {output}")
+    note(f"wrote {output}\n{_NEXT.format(file=shlex.quote(str(output)), folder=_folder(output))}")
+
+
+def _folder(output: Path) -> str:
+    return "$PWD" if output.parent == Path() else shlex.quote(str(output.parent.resolve()))

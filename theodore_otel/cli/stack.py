@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +62,13 @@ def up(config_file: Path | None, profiles: tuple[str, ...], compose: bool) -> No
     if len(profiles) > 1:
         raise click.UsageError("without --compose, --profile can be given once")
     file = config_file or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+    if file is None:
+        note(
+            f"there is no {DEFAULT_FILE} in {Path.cwd()}: taking the defaults of profile local; "
+            "theodore-otel init writes one, -c names another"
+        )
     prepared = launch.prepare(file, profiles[0] if profiles else None, note)
+    _tell_of_stale(file, profiles)
     status = supervise.up(prepared, note)
     note(f"the collector is up; its log: {supervise.log_file()}")
     print_table(("endpoint", "address"), _endpoints(status))
@@ -132,6 +139,21 @@ def logs(ctx: click.Context, config_file: Path | None, compose: bool, follow: bo
         raise InputError(f"{error.filename}: there is no log yet: theodore-otel stack up") from error
     except KeyboardInterrupt:
         return
+
+
+def _tell_of_stale(file: Path | None, profiles: tuple[str, ...]) -> None:
+    """Say so when what Theodore reads is of another configuration; the collector's part is rendered by `up` itself."""
+    from theodore_otel.config import load
+    from theodore_otel.render import files, render
+
+    if file is None or not (file.parent / "instrument.json").exists():
+        return
+    rendered = render(load(file, *profiles), file.name, ["instrument"])
+    if files.stale(rendered, file.parent):
+        note(
+            f"warning: {file.parent / 'instrument.json'} is not what {file} says now: "
+            f"theodore-otel render instrument -c {shlex.quote(str(file))}"
+        )
 
 
 def _endpoints(status: Status) -> list[tuple[str, str]]:

@@ -176,11 +176,16 @@ def _give(make: Any, output: Path | None) -> Credential:
 def _warn(config: Config | None, owner: str) -> None:
     from theodore_otel.otelcol.credentials import SERVICE_PREFIX
 
+    name = owner.removeprefix(SERVICE_PREFIX)
     if not config:
+        if owner != name:
+            note(
+                f"{name} is a service: everything that it sends is refused until tenants.services.{name}.may_report of "
+                "the collector's configuration says whom it may report (none was read here)"
+            )
         return
     if config.tenants.identify_by != "basic":
         note(f"warning: tenants.identify_by is {config.tenants.identify_by}: credentials are not asked for")
-    name = owner.removeprefix(SERVICE_PREFIX)
     if owner != name and name not in config.tenants.services:
         note(
             f"warning: tenants.services does not list {name}: until it says whom {name} may report, "

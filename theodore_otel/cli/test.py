@@ -52,7 +52,13 @@ def command(
     from theodore_otel.otelcol.cases import report, suite
 
     source = read(config_file)
-    cases = _cases(paths or (config_file.parent / _CASES,), word)
+    beside = config_file.parent / _CASES
+    if not (paths or beside.exists()):
+        raise InputError(
+            f"{beside}: there are no cases yet: write one, such as {beside}/first.yaml (docs/testing.md shows some, "
+            "--schema prints its form), or name case files on the command line"
+        )
+    cases = _cases(paths or (beside,), word)
     _check_writable(junit)
     started = time.monotonic()
     results: list[Result] = []

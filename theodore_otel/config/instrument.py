@@ -17,10 +17,26 @@ Route = Annotated[str, Field(pattern=r"^/[^?#\s]*$")]
 Constant = str | int | float | bool
 
 
+_MEANT = {
+    **dict.fromkeys(["args", "argument", "arguments", "kwargs", "param", "params", "parameter", "parameters"], "arg"),
+    **dict.fromkeys(["results", "res", "ret", "return", "returned", "response", "answer"], "result"),
+    **dict.fromkeys(["items"], "item"),
+}
+"""What is written in place of the roots of paths: it would be a constant, and nobody would notice."""
+_MISTAKEN = re.compile(rf"(?P<root>{'|'.join(_MEANT)})(?=[.\[])", re.IGNORECASE)
+
+
 def _paths(value: Any) -> Any:
     several = value if isinstance(value, list) else [value]
     if not several or not all(isinstance(one, str) and one for one in several):
         raise ValueError("expected a constant, a path such as result.success, or a list of them")
+    for one in several:
+        if meant := _MISTAKEN.match(one):
+            root = _MEANT[meant["root"].lower()]
+            raise ValueError(
+                f"expected a constant or a path that begins with arg., self., result. or item., got {one!r}; "
+                f"did you mean '{root}{one.removeprefix(meant['root'])}'?"
+            )
     return value
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -159,7 +160,7 @@ def summary(pipelines: Sequence[Pipeline | LazyDelivery], courier: Courier | Non
             kept[pipeline.signal] += count - gone
             lost[pipeline.signal] += gone
             reasons.append(reason)
-            targets.append(_base(pipeline.sender.url))
+            targets.append(_base(pipeline.sender.url) + _by_default(pipeline.sender.url))
     parts = []
     if targets:
         counts = ", ".join(filter(None, (counted(kept, "kept: "), counted(lost, "lost: " if kept.total() else ""))))
@@ -168,6 +169,14 @@ def summary(pipelines: Sequence[Pipeline | LazyDelivery], courier: Courier | Non
         flush = ", as does `theodore-otel spool flush`" if spooled.total() else ""
         parts.append(f"the next run under the same credential delivers what is kept{flush}")
     return "; ".join([*parts, *(notes(courier) if courier else ())])
+
+
+def _by_default(url: str) -> str:
+    """Say where an address that nobody gave comes from."""
+    from theodore_otel.instrument.settings import Settings
+
+    given = not url.startswith(f"{Settings.endpoint}/") or "THEODORE_OTEL_CONFIG" in os.environ
+    return "" if given else " (the default, as THEODORE_OTEL_CONFIG is not set)"
 
 
 def notes(courier: Courier) -> list[str]:

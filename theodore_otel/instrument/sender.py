@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _RETRYABLE: Final = frozenset({408, 429, 502, 503, 504})
 _PERMANENT: Final = frozenset({400, 413, 415, 422})
+_GRPC_PORT: Final = 4317
 _WORTH_COMPRESSING: Final = 1024  # bytes; below this gzip costs more than it saves
 
 
@@ -110,10 +111,11 @@ class Sender:
         except (OSError, HTTPException, ValueError) as error:
             self.close()
             unusable = isinstance(error, ValueError)
-            return Answer(delivered=False, reason=_why(error, timeout), retry=not unusable, permanent=unusable)
+            reason = _why(error, timeout) + _wrong_port(self.url, error)
+            return Answer(delivered=False, reason=reason, retry=not unusable, permanent=unusable)
         if response.will_close:
             self.close()
-        return _judge(response, content)
+        return _judge(response, content, identified=any(name.lower() == "authorization" for name in self.headers))
 
     def _connect(self, timeout: float) -> HTTPConnection:
         if self._connection is not None:
@@ -191,10 +193,25 @@ def _why(error: Exception, timeout: float) -> str:
     return "the answer is not HTTP" if isinstance(error, HTTPException) else type(error).__name__
 
 
-def _judge(response: HTTPResponse, content: bytes) -> Answer:
+def _wrong_port(url: str, error: Exception) -> str:
+    """Return a hint where what answers on the port that is usually gRPC's does not speak HTTP/1.1."""
+    from http.client import HTTPException
+
+    if isinstance(error, HTTPException | ConnectionResetError | BrokenPipeError) and urlsplit(url).port == _GRPC_PORT:
+        return f"; {_GRPC_PORT} is usually the port of OTLP over gRPC, and 4318 that of OTLP over HTTP"
+    return ""
+
+
+def _judge(response: HTTPResponse, content: bytes, *, identified: bool) -> Answer:
     status = response.status
     if 200 <= status < 300:
         return Answer(delivered=True, body=content)
+    if status in (401, 403) and not identified:
+        return Answer(
+            delivered=False,
+            reason=f"HTTP {status}: no credential is set: `theodore-otel tenant add NAME` prints one for "
+            "THEODORE_OTEL_CREDENTIAL",
+        )
     if status in (401, 403):
         return Answer(delivered=False, reason=f"HTTP {status}: the collector does not accept the credential")
     reason = f"HTTP {status} {response.reason}".rstrip()

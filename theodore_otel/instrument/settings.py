@@ -256,11 +256,15 @@ def _credential(environ: Mapping[str, str], complaints: list[str]) -> Mapping[st
             value = Path(file).read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:
             complaints.append(f"cannot read THEODORE_OTEL_CREDENTIAL_FILE={file}: {_reason(error)}")
+    # The whole line that `tenant add` prints is as good as what stands behind the `=`.
+    value = value.removeprefix("export ").strip().removeprefix("THEODORE_OTEL_CREDENTIAL=").strip("\"'")
     if not value:
         return {}
     name, colon, token = value.partition(":")
     if not (name and colon and token) or not value.isprintable():
-        complaints.append("ignoring THEODORE_OTEL_CREDENTIAL: expected one line NAME:TOKEN")
+        complaints.append(
+            "ignoring THEODORE_OTEL_CREDENTIAL: expected one line NAME:TOKEN, as `theodore-otel tenant add` prints it"
+        )
         return {}
     import base64
 

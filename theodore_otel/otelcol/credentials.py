@@ -13,6 +13,7 @@ import hashlib
 import os
 import re
 import secrets
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -180,7 +181,7 @@ def _write(file: Path, entries: dict[str, str]) -> None:
 
 
 def _replace(file: Path, text: str) -> None:
-    """Replace the file as a whole; its owner stays who it was, so that the collector can still read it."""
+    """Replace the file as a whole; owner, group and their rights stay, so that the collector can still read it."""
     file = file.resolve()  # a link stays a link
     temporary = None
     try:
@@ -188,7 +189,9 @@ def _replace(file: Path, text: str) -> None:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
-            if owner.st_uid != os.geteuid():
+            if file.exists():
+                _keep_rights(stream.fileno(), owner)
+            elif owner.st_uid != os.geteuid():
                 os.chown(stream.fileno(), owner.st_uid, owner.st_gid)
             stream.flush()
             os.fsync(stream.fileno())
@@ -197,6 +200,14 @@ def _replace(file: Path, text: str) -> None:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
         raise InputError(f"{file}: cannot be written: {error.strerror}") from None
+
+
+def _keep_rights(descriptor: int, before: os.stat_result) -> None:
+    """Give a new file the owner and group of the one it replaces, with their rights. Raises OSError."""
+    made = os.fstat(descriptor)
+    if (made.st_uid, made.st_gid) != (before.st_uid, before.st_gid):
+        os.chown(descriptor, -1 if made.st_uid == before.st_uid else before.st_uid, before.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(before.st_mode) & 0o660)
 
 
 @contextmanager

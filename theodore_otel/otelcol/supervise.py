@@ -10,7 +10,6 @@ import re
 import signal
 import subprocess
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from theodore_otel import paths
 from theodore_otel.errors import DownError, InputError
 from theodore_otel.otelcol import places, ports, process, queues, validate
 from theodore_otel.otelcol.launch import Prepared, make_folder
+from theodore_otel.query.http import NoAnswerError, get
 
 START_LIMIT = 30.0
 """Seconds a collector has to become healthy."""
@@ -247,9 +247,8 @@ def _digest(prepared: Prepared) -> str:
 
 def _healthy(address: str) -> bool:
     try:
-        with urllib.request.urlopen(f"http://{address}/", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
+        return get(f"http://{address}/", 2).status == 200
+    except NoAnswerError:
         return False
 
 
