@@ -211,3 +211,11 @@ def wait_until_gone(record: supervise.Record) -> None:
     while process.identity(record.pid) == record.identity:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_a_proxy_of_the_environment_is_not_asked_whether_the_collector_is_well(
+    prepared: Prepared, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    record = start(prepared, said)
+    assert supervise.status() == supervise.Status("running", record)

@@ -22,7 +22,7 @@ _SHORT_ID = 16
 @click.argument("trace_id", required=False, metavar="[ID]")
 @common.config_option
 @click.option("--tenant", help="Only this tenant's.")
-@click.option("--status", type=click.Choice(["ok", "error"]), help="Only traces that ended so.")
+@click.option("--status", type=click.Choice(["ok", "error", "incomplete"]), help="Only traces that ended so.")
 @click.option("--company", help="Only traces of companies with this in their name.")
 @click.option("--since", metavar="DURATION", help="Only traces of so long ago or less, for instance 30m or 1h.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many at most.")
@@ -62,6 +62,8 @@ def _print_list(traces: list[TraceSummary], output_format: str, filtered: bool) 
         return
     header = ["trace", "time (UTC)", "tenant", "name", "company", "status", "duration", "spans", "tokens", "cost"]
     print_table(header, [_row(trace) for trace in traces])
+    for reason in sorted({trace.reason for trace in traces if trace.reason}):
+        note(f"incomplete: {reason}")
     note("Show one as a tree: theodore-otel observability traces TRACE")
 
 

@@ -38,6 +38,7 @@ def totals(trace: Trace) -> dict[str, Any]:
     spans = trace.spans
     begin, end = min(s.time for s in spans), max(s.time + s.duration_ns for s in spans)
     costs = [span.cost_usd for span in spans if span.cost_usd is not None]
+    unpriced = any(span.cost_usd is None and span.input_tokens + span.output_tokens for span in spans)
     return {
         "time": common.iso(begin),
         "tenant": _first(span.tenant for span in spans),
@@ -47,7 +48,7 @@ def totals(trace: Trace) -> dict[str, Any]:
         "duration_ns": end - begin,
         "input_tokens": sum(span.input_tokens for span in spans),
         "output_tokens": sum(span.output_tokens for span in spans),
-        "cost_usd": sum(costs),
+        "cost_usd": None if unpriced else sum(costs),
         "errors": sum(span.status == "error" for span in spans),
     }
 

@@ -20,7 +20,7 @@ class TraceQuery:
     until: int | None = None
     tenant: str | None = None
     status: str | None = None
-    """`ok` or `error`."""
+    """`ok`, `error` or `incomplete`."""
     company: str | None = None
     """Part of a company's name, whatever its case."""
     limit: int = 20
@@ -37,14 +37,18 @@ class TraceSummary:
     name: str
     company: str | None
     status: str
-    """`error` when the root or a research in it failed, else `ok`."""
+    """`error` when the root or a research in it failed, `incomplete` when its root never came, else `ok`."""
     error: str | None
+    """That of the outermost operation that failed."""
+    reason: str | None
+    """Why it is incomplete."""
     duration_ns: int
     spans: int
     errors: int
     """Spans with status error, wherever they stand."""
     tokens: int
-    cost_usd: float
+    cost_usd: float | None
+    """None when a model call's cost is not known."""
     correlation_id: str | None
 
 

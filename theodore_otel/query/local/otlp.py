@@ -131,13 +131,13 @@ def _event(event: _Json, start: int) -> Row:
 
 def _log(record: _Json, shared: Row, now: int) -> Row:
     attributes = _attributes(record.get("attributes"))
-    observed = _time(record.get("observedTimeUnixNano"))
+    happened, observed = _time(record.get("timeUnixNano")), _time(record.get("observedTimeUnixNano"))
     # An unspecified severity is read as INFO, so that a record is not lost to every question by level.
     severity = _integer(record.get("severityNumber"), _MOST_SEVERE) or LEVELS["INFO"]
     return {
         **_record(attributes, shared),
-        "time": _time(record.get("timeUnixNano")) or observed or now,
-        "observed_time": observed or now,
+        "time": happened or observed or now,
+        "observed_time": observed or happened or now,
         "trace_id": _text(record.get("traceId")) or None,
         "span_id": _text(record.get("spanId")) or None,
         "severity": severity,

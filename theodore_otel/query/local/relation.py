@@ -7,7 +7,7 @@ from typing import Any
 
 from theodore_otel.query.local.duck import literal
 from theodore_otel.query.local.manifest import Manifest
-from theodore_otel.query.local.tables import empty
+from theodore_otel.query.local.tables import IDENTITY, empty
 
 
 def relation(
@@ -31,7 +31,15 @@ def relation(
         return f"({empty(table)})"
     held = f"SELECT * FROM read_parquet([{', '.join(files)}], union_by_name=true)"  # noqa: S608
     # The empty table gives columns that older files do not have yet.
-    return f"({held} UNION ALL BY NAME {empty(table)})"
+    return _each_once(table, f"{held} UNION ALL BY NAME {empty(table)}")
+
+
+def _each_once(table: str, held: str) -> str:
+    """Return the rows without copies: a request that was answered too late, or not at all, is sent again."""
+    if table not in IDENTITY:
+        return f"({held})"
+    key = ", ".join(IDENTITY[table])
+    return f"(SELECT DISTINCT ON ({key}) * FROM ({held}) ORDER BY {key}, arrived)"  # noqa: S608
 
 
 class Conditions:

@@ -67,6 +67,17 @@ TABLES: dict[str, dict[str, str]] = {
     },
 }
 
+# A tenant's own ids only: nobody hides another's span behind its id. A log record has no id, and stands for one moment
+# of one program; what is sent again is equal in all of this.
+IDENTITY: dict[str, tuple[str, ...]] = {
+    "spans": ("tenant_id", "trace_id", "span_id"),
+    "logs": (
+        *("tenant_id", "time", "observed_time", "severity", "scope", "trace_id", "span_id", "message"),
+        *("attributes::VARCHAR", "resource::VARCHAR"),
+    ),
+}
+"""What tells rows of a table apart that were delivered once."""
+
 
 def incoming(table: str) -> dict[str, str]:
     """Return the types in which a table's rows arrive: nanoseconds as integers."""

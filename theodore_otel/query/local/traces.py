@@ -18,6 +18,21 @@ _ERROR_TEXT = """coalesce(
         || coalesce(': ' || json_extract_string(events, '$[#-1].attributes."exception.message"'), ''),
     nullif(status_message, ''), error_type)"""
 
+# What makes a whole trace a failed one.
+_DECIDES = f"""coalesce(
+    status = 'error' AND (parent_span_id IS NULL OR operation IN ('command', 'research'))
+    OR {_FAILED_RESEARCH}, false)"""
+# A request, a message and a command begin here even when who asked for them is observed elsewhere.
+_ENTRANCE = "(coalesce(kind IN ('server', 'consumer'), false) OR coalesce(operation = 'command', false))"
+_NO_ROOT = "the operation that began it has not ended: it still runs, or was killed"
+# That of the operation itself; else the only one that was researched. A batch is not its first company's.
+_OWN_COMPANY = """coalesce(
+    min_by(company, time) FILTER (company IS NOT NULL AND parent_span_id IS NULL),
+    CASE WHEN count(DISTINCT company) FILTER (operation = 'research') = 1
+            THEN min(company) FILTER (operation = 'research')
+        WHEN count(DISTINCT company) = 1 THEN min(company) END)"""
+_UNPRICED = "coalesce(input_tokens, 0) + coalesce(output_tokens, 0) > 0 AND cost_usd IS NULL"
+
 _COLUMNS = (
     "trace_id, span_id, parent_span_id, name, kind, epoch_ns(time), duration_ns, status, status_message, tenant_id, "
     "service, component, correlation_id, operation, company, model, error_type, coalesce(input_tokens, 0), "
@@ -31,27 +46,34 @@ def summaries(database: DuckDBPyConnection, spans: str, query: TraceQuery) -> li
     where.add("tenant_id = ?", query.tenant)
     having.add("max(end_time) >= make_timestamp_ns(?)", query.since)
     having.add("min(time) <= make_timestamp_ns(?)", query.until)
-    having.add("failed = ?", None if query.status is None else query.status == "error")
+    having.add("trace_status = ?", query.status)
     having.add("contains(lower(string_agg(company, ' ')), lower(?))", query.company)
     question = f"""
+        WITH held AS (SELECT *, {_DECIDES} AS decides FROM {spans}),
+        known AS (SELECT DISTINCT trace_id, span_id FROM held),
+        placed AS (
+            SELECT held.*, parent_span_id IS NOT NULL AND known.span_id IS NULL AND NOT {_ENTRANCE} AS orphan
+            FROM held LEFT JOIN known ON known.trace_id = held.trace_id AND known.span_id = held.parent_span_id)
         SELECT trace_id, epoch_ns(min(time)),
             coalesce(min_by(tenant_id, time) FILTER (tenant_id IS NOT NULL), NULL),
             min_by(service, time), min_by(name, (parent_span_id IS NOT NULL, time)),
-            min_by(company, time) FILTER (company IS NOT NULL),
-            bool_or(status = 'error' AND (parent_span_id IS NULL OR operation IN ('command', 'research'))
-                OR {_FAILED_RESEARCH}) AS failed,
-            min_by({_ERROR_TEXT}, duration_ns) FILTER (status = 'error' AND {_ERROR_TEXT} IS NOT NULL),
+            {_OWN_COMPANY},
+            CASE WHEN bool_or(decides) THEN 'error' WHEN bool_or(orphan) THEN 'incomplete' ELSE 'ok' END
+                AS trace_status,
+            min_by({_ERROR_TEXT}, (NOT decides, time, -duration_ns))
+                FILTER ((status = 'error' OR decides) AND {_ERROR_TEXT} IS NOT NULL),
             epoch_ns(max(end_time)) - epoch_ns(min(time)), count(*), count(*) FILTER (status = 'error'),
-            coalesce(sum(input_tokens), 0) + coalesce(sum(output_tokens), 0), coalesce(sum(cost_usd), 0),
+            coalesce(sum(input_tokens), 0) + coalesce(sum(output_tokens), 0),
+            CASE WHEN count(*) FILTER ({_UNPRICED}) = 0 THEN coalesce(sum(cost_usd), 0) END,
             min_by(correlation_id, time) FILTER (correlation_id IS NOT NULL)
-        FROM {spans} WHERE {where}
+        FROM placed WHERE {where}
         GROUP BY trace_id HAVING {having} ORDER BY 2 DESC LIMIT ?"""  # noqa: S608
     rows = database.execute(question, [*where.parameters, *having.parameters, query.limit]).fetchall()
     return [_summary(row) for row in rows]
 
 
 def _summary(row: tuple[Any, ...]) -> TraceSummary:
-    trace_id, time, tenant, service, name, company, failed, error, duration, spans, errors, tokens, cost, corr = row
+    trace_id, time, tenant, service, name, company, status, error, duration, spans, errors, tokens, cost, corr = row
     return TraceSummary(
         trace_id=trace_id,
         time=time,
@@ -59,8 +81,9 @@ def _summary(row: tuple[Any, ...]) -> TraceSummary:
         service=service,
         name=name,
         company=company,
-        status="error" if failed else "ok",
+        status=status,
         error=error,
+        reason=_NO_ROOT if status == "incomplete" else None,
         duration_ns=duration,
         spans=spans,
         errors=errors,
