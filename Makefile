@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup collector backends images demo demo-clean test cases fuzz faults lint bench dist render clean
+.PHONY: help setup collector backends images demo demo-clean test cases fuzz compat faults lint bench dist render clean
 
 help:  ## Show what can be made.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ cases: collector  ## Run the tests of everything that once failed, as a table.
 
 fuzz: collector  ## Try random input, ten minutes for each fuzzer (MINUTES=10).
 	@THEODORE_OTEL_FUZZ_SECONDS=$$(( $${MINUTES:-10} * 60 )) $(BIN)/pytest -m fuzz
+
+compat: setup  ## Run other people's tests with and without telemetry, and print what differs (half an hour).
+	@cd tests && ../$(BIN)/python -m compat
 
 faults: collector backends  ## Break real servers, queues and disks, and print what was sent, delivered and lost.
 	@cd tests && ../$(BIN)/python -m faults

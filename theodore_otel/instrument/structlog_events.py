@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -31,6 +31,19 @@ class EventProcessor(contrib.StructlogProcessor):
         return event_dict
 
 
+class _Processors(list[Any]):
+    """The program's processors as it configured them; whoever runs them meets ours before the last one."""
+
+    def __init__(self, processors: Iterable[Any], ours: EventProcessor) -> None:
+        super().__init__(one for one in processors if one is not ours)
+        self._ours = ours
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from self[:-1]
+        yield self._ours
+        yield from self[-1:]
+
+
 def prepare(level_of: Callable[[str], int]) -> None:
     """Have upstream's instrumentor use `EventProcessor`, and structlog say the truth about who configured it."""
     global _level_of
@@ -38,4 +51,19 @@ def prepare(level_of: Callable[[str], int]) -> None:
 
     _level_of = level_of
     contrib.StructlogProcessor = EventProcessor  # type: ignore[misc]
+    _hide_from(structlog)
     replace(structlog, "is_configured", lambda: contrib.StructlogInstrumentor._is_configured_by_app)
+
+
+def _hide_from(structlog: Any) -> None:
+    """Show the processors that the program configured, and no other."""
+    original = structlog.configure
+
+    def configure(*args: Any, **kwargs: Any) -> None:
+        original(*args, **kwargs)
+        config = structlog._config._CONFIG
+        ours = [one for one in config.default_processors if isinstance(one, EventProcessor)]
+        if ours:
+            config.default_processors = _Processors(config.default_processors, ours[0])
+
+    replace(structlog, "configure", configure)
