@@ -165,8 +165,9 @@ def lane(collector: Collector, tenant: str) -> Path:
 def decided(collector: Collector, *tenants: str) -> None:
     """Wait until all that was sent before is decided."""
     for tenant in tenants:
-        mark = os.urandom(4).hex()
-        collector.send_spans([Span(mark, error=True)], f"{tenant}.1")
+        mark, trace = os.urandom(4).hex(), os.urandom(16)
+        # The error itself waits for no decision.
+        collector.send_spans([Span("error", trace=trace, error=True), Span(mark, trace=trace)], f"{tenant}.1")
         wait_for(lambda tenant=tenant, mark=mark: tenants_of(lane(collector, tenant), mark))
 
 
@@ -203,12 +204,14 @@ def test_who_knows_a_trace_id_in_the_shared_lane_decides_about_the_trace_but_get
     sampled.send_spans([Span("an error under its trace id", trace=costly, error=True)], "umbrella.1")
     sampled.send_spans([Span("sent ahead", trace=lost)], "umbrella.1")
     decided(sampled, "umbrella")
-    sampled.send_spans([Span("an error too late", trace=lost, error=True)], "globex.1")
+    too_late = [Span("an error too late", trace=lost, error=True), Span("beside an error too late", trace=lost)]
+    sampled.send_spans(too_late, "globex.1")
     sampled.send_spans([Span("an error of its own", error=True)], "globex.1")
     decided(sampled, "globex")
     assert kept(sampled, "ordinary") == {"globex"}
     assert kept(sampled, "an error under its trace id") == {"umbrella"}
-    assert kept(sampled, "an error too late") == set()
+    assert kept(sampled, "beside an error too late") == set()
+    assert kept(sampled, "an error too late") == {"globex"}
     assert kept(sampled, "an error of its own") == {"globex"}
 
 

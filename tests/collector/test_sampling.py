@@ -227,11 +227,17 @@ def test_the_limit_is_for_ordinary_traces_and_errors_do_not_use_it_up(tmp_path):
         def count() -> Counter[str]:
             return Counter(span["name"] for _, span in spans(tmp_path / "files"))
 
-        wait_for(lambda: count()["error"] == 500, otherwise=count)
-        collector.send_spans([Span("the last", error=True)], "acme.1")
-        wait_for(lambda: count()["the last"], otherwise=count)
+        wait_for(lambda: decided(collector) == 1000, otherwise=count)
         # The sampler keeps less than its limit, so 49 a second.
-        assert 49 <= count()["ordinary"] <= 2 * 49
+        wait_for(lambda: count()["ordinary"] >= 49, otherwise=count)
+        assert count()["ordinary"] <= 2 * 49
+        assert count()["error"] == 500
+
+
+def decided(collector: Collector) -> float:
+    """Return how many traces the samplers have decided on."""
+    name = "otelcol_processor_tail_sampling_global_count_traces_sampled"
+    return sum(value for series, value in collector.prometheus("telemetry").items() if series.startswith(name))
 
 
 def test_spans_that_come_after_the_decision_follow_it(tmp_path):
@@ -243,16 +249,47 @@ def test_spans_that_come_after_the_decision_follow_it(tmp_path):
         def found() -> set[str]:
             return {span["name"] for _, span in collector.spans()}
 
-        wait_for(lambda: "error" in found())
+        wait_for(lambda: decided(collector) == 2, otherwise=found)
         for number in range(3):
             late = [Span(f"late {number}", trace=kept), Span(f"lost {number}", trace=dropped)]
             collector.send_spans(late, "acme.1")
         collector.send_spans([Span("another error", error=True)], "acme.1")
-        wait_for(lambda: "another error" in found())
-        assert found() == {"error", "another error", "late 0", "late 1", "late 2"}
+        wait_for(lambda: decided(collector) == 3, otherwise=found)
+        wait_for(lambda: found() == {"error", "another error", "late 0", "late 1", "late 2"}, otherwise=found)
         series = collector.prometheus("telemetry")
         name = "otelcol_processor_tail_sampling_early_releases_from_cache_decision"
         assert series[f'{name}{{sampled="true"}}'] == series[f'{name}{{sampled="false"}}'] == 3
+
+
+@pytest.mark.case("late_root")
+def test_a_span_that_failed_or_was_slow_is_kept_however_late_and_once(tmp_path):
+    """Whether its trace was kept, left out, or still waits."""
+    slow = {operation: f"{seconds}s" for operation, seconds in SLOW.items()}
+    sampling = {"rate": 0.0, "decision_wait": "1s", "slow": slow}
+    with running(tmp_path, {"profile": "local", "tracing": {"sampling": sampling}}, ["acme"]) as collector:
+        left_out, kept = [os.urandom(16) for _ in range(20)], [os.urandom(16) for _ in range(20)]
+        parts = [Span("part", trace=trace) for trace in left_out]
+        parts += [Span("kept part", trace=trace, error=not number) for trace in kept for number in range(2)]
+        collector.send_spans(parts, "acme.1")
+        wait_for(lambda: decided(collector) == 40)
+        roots = []
+        for number, trace in enumerate(left_out + kept):
+            operation = list(SLOW)[number % len(SLOW)]
+            late = {"error": True} if number % 5 == 0 else {"seconds": SLOW[operation] + 0.001}
+            roots.append(Span(f"root {number}", {names.OPERATION_TYPE: operation}, trace, **late))
+        roots += [Span("quick root", {names.OPERATION_TYPE: "research"}, trace, seconds=1) for trace in left_out]
+        collector.send_spans(roots, "acme.1")
+        collector.send_spans(
+            [Span("early", trace=bytes(15) + b"\1"), Span("failed", trace=bytes(15) + b"\1", error=True)], "acme.1"
+        )
+        wait_for(lambda: decided(collector) == 41)
+
+        def found() -> Counter[str]:
+            return Counter(span["name"] for _, span in collector.spans())
+
+        wanted = Counter({f"root {number}": 1 for number in range(40)} | {"kept part": 40, "early": 1, "failed": 1})
+        wait_for(lambda: found().total() >= wanted.total(), otherwise=found)
+        assert found() == wanted
 
 
 # --- logs

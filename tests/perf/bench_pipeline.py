@@ -150,7 +150,10 @@ def _without(config: dict[str, Any], parts: int) -> None:
         del pipelines["metrics/derived"]["receivers"][0]
         del config["connectors"]["signaltometrics/spans"]
     if parts < 4:
-        pipelines["traces/sample"]["processors"] = []
+        for name in ("traces/decide", "traces/always"):
+            del pipelines[name]
+        del config["connectors"]["routing/always"]
+        pipelines["traces/sample"].update(receivers=["forward/traces"], processors=[])
     del config["exporters"]["otlp/first"]["sending_queue"]["storage"]
 
 

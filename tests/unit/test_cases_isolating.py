@@ -119,7 +119,7 @@ def test_each_exporter_and_signal_has_a_capture_of_its_own_that_tells_destinatio
 
 
 def test_where_signals_end_that_nobody_wants_is_no_destination():
-    _, isolated = both("{}")
+    _, isolated = both("profile: production")
     assert isolated.captures == {}
 
 

@@ -386,3 +386,20 @@ def test_a_key_in_an_addresss_query_is_refused_and_an_ordinary_query_is_not(tmp_
     assert "kept-back" not in refused(f"query: {{prometheus: 'http://h:9090/{query}'}}", tmp_path)
     (tmp_path / "good.yaml").write_text("query: {prometheus: 'http://h:9090/?local=true&id=7'}")
     load(tmp_path / "good.yaml")
+
+
+@pytest.mark.parametrize(
+    ("sampling", "told"),
+    [
+        ("{rate: 0.1, decision_wait: 5s}", "5 s is shorter than slow.research (120 s)"),
+        ("{rate: 0.1, decision_wait: 9s, slow: {research: 90s, ai: 110s}}", "shorter than slow.ai (110 s)"),
+        ("{rate: 0.1, decision_wait: 3s, slow: {research: 3s, ai: 3s, scraping: 2s, storage: 1s}}", None),
+        ("{rate: 0.1}", None),
+        ("{rate: 0.1, decision_wait: 5s, always: [errors]}", None),
+        ("{rate: 1.0, decision_wait: 5s}", None),
+        ("{rate: 1.0, decision_wait: 5s, max_spans_per_second: 10}", "5 s is shorter"),
+    ],
+)
+def test_a_wait_that_is_shorter_than_what_counts_as_slow_is_told(sampling, told):
+    warning = load_text(f"profile: production\ntracing: {{sampling: {sampling}}}", "t.yaml").tracing.sampling.warning()
+    assert (told in warning) if told else warning is None

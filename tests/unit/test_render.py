@@ -183,14 +183,14 @@ def test_nothing_after_redaction_waits_or_stores_before_the_exporters_queue():
         for name, pipeline in pipelines.items()
         if any(step.startswith(("batch", "tail_sampling", "logdedup")) for step in pipeline.get("processors", []))
     ]
-    assert waiting == ["traces/sample", "traces/sample.acme", "logs/rest", "metrics/derived"]
+    assert waiting == ["traces/sample", "traces/sample.acme", "traces/always", "logs/rest", "metrics/derived"]
 
 
 def test_a_dedicated_tenant_has_its_own_sampler_and_exporters_and_shared_ones_keep_theirs():
     config = collector(MANY)
     table = {row["condition"]: row["pipelines"] for row in config["connectors"]["routing/traces"]["table"]}
-    assert table == {'attributes["tenant.id"] == "acme"': ["traces/sample.acme", "traces/stats.dd.acme"],
-                     'attributes["tenant.id"] == "globex"': ["traces/sample"]}  # fmt: skip
+    assert table == {'attributes["tenant.id"] == "acme"': ["traces/decide.acme", "traces/stats.dd.acme"],
+                     'attributes["tenant.id"] == "globex"': ["traces/decide"]}  # fmt: skip
     assert config["service"]["pipelines"]["traces/lane.acme"]["exporters"] == [
         "forward/traces.jaeger.acme", "forward/traces.elastic.acme", "forward/traces.dd.acme",
     ]  # fmt: skip

@@ -31,4 +31,6 @@ def command(config_file: Path, profile: str | None) -> None:
     text, more = secrets.with_placeholders(rendered.text, environment)
     validate.validate(find.installed(note), text, {**environment, **more}, source)
     _alert_checks.check(config, source, note)
+    if warning := config.tracing.sampling.warning():
+        note(f"{config_file}: tracing.sampling.decision_wait: {warning}")
     click.echo(f"{config_file}: good")

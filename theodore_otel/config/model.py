@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from operator import itemgetter
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -241,15 +243,16 @@ class Slow(Section):
     research: Duration = Field("120s", validate_default=True, description="Whole researches.")
 
 
+_USUAL_WAIT = timedelta(seconds=10)
+
+
 class TraceSampling(Section):
     """Which traces are kept; decided in the collector once the whole trace is there."""
 
     rate: Rate = Field(0.1, description="Share of ordinary traces kept.")
     always: list[Literal["errors", "slow"]] = Field(["errors", "slow"], description="Traces kept whatever the rate.")
     slow: Slow = Field(Slow(), description="From which duration a span counts as slow.")
-    decision_wait: Duration = Field(
-        "10s", validate_default=True, description="How long the collector waits for a trace's spans."
-    )
+    decision_wait: Duration = Field(_USUAL_WAIT, description="How long the collector waits for a trace's spans.")
     max_traces: int = Field(
         50_000, ge=100, description="Traces that wait for a decision at most; then senders have to wait."
     )
@@ -261,6 +264,18 @@ class TraceSampling(Section):
     max_spans_per_second: int | None = Field(
         None, ge=1, description="Most spans of ordinary traces kept each second; errors and slow ones come on top."
     )
+
+    def warning(self) -> str | None:
+        """Return what a wait below the default does not hold of what is promised; None where all of it holds."""
+        kind, longest = max(((kind, value) for kind, value in self.slow), key=itemgetter(1))
+        everything = self.rate >= 1 and self.max_spans_per_second is None
+        if everything or "slow" not in self.always or self.decision_wait >= min(longest, _USUAL_WAIT):
+            return None
+        return (
+            f"{self.decision_wait.total_seconds():g} s is shorter than slow.{kind} ({longest.total_seconds():g} s): "
+            "slow and failed spans are kept all the same, but of a trace that takes longer than the wait the spans "
+            "that ended before it may be left out"
+        )
 
 
 class Tracing(Section):
