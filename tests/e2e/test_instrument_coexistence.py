@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -131,3 +133,18 @@ def test_a_signal_can_be_switched_off(signal: str, tmp_path: Path) -> None:
         ended = run([sys.executable, "program.py"], env, tmp_path, instrumented=True)
         assert (ended.code, ended.err) == (0, b"")
         assert (len(receiver.spans()), len(receiver.logs())) == ((0, 1) if signal == "TRACES" else (1, 0))
+
+
+def test_opentelemetrys_own_distro_beside_ours_takes_nothing_over_where_ours_is_chosen(tmp_path: Path) -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    wanted = project["dependency-groups"]["peer"]
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(tmp_path / "peers"), *wanted]
+    got = subprocess.run(command, capture_output=True, text=True, check=False)
+    if got.returncode:
+        pytest.skip(f"{wanted[0]} cannot be had here: {got.stderr.strip().splitlines()[-1:]}")
+    (tmp_path / "program.py").write_text("import logging; logging.getLogger('a').info('one')\n")
+    with receiving() as receiver:
+        env = environment(receiver.url, {"PYTHONPATH": str(tmp_path / "peers"), **OURS})
+        ended = run([sys.executable, "program.py"], env, tmp_path, instrumented=True)
+        assert (ended.code, ended.out, ended.err) == (0, b"", b"")
+        assert receiver.bodies() == ["one"]

@@ -484,3 +484,13 @@ def test_what_cannot_be_used_is_bad_input(doctor, tmp_path, text, words, said):
     assert result.exception.exit_code == 2
     assert said in str(result.exception)
     assert result.stdout == ""
+
+
+@pytest.mark.case("advice_that_breaks")
+def test_what_cannot_be_loaded_beside_the_others_is_not_advised(monkeypatch):
+    known = instrumentation._version
+    here = {"openai": "3.57.0", "redis": "6.0.0"}
+    monkeypatch.setattr(instrumentation, "_version", lambda name: here.get(name) or known(name))
+    advised = instrumentation._missing(set())
+    assert "redis 6.0.0" in advised
+    assert not [each for each in advised if each.startswith("openai")]

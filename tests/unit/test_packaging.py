@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -95,3 +96,43 @@ def test_every_public_name_is_there():
         assert getattr(theodore_otel, name).__name__ == name
     with pytest.raises(AttributeError):
         theodore_otel.NoSuchName  # noqa: B018
+
+
+SHIPPED = ("22.3", "23.2", "24.0", "25.0")
+"""The versions of pip that come with Python 3.11, 3.12 and 3.13, early and late."""
+
+
+@pytest.mark.case("extras_that_do_not_resolve")
+def test_the_extras_resolve_with_every_pip_that_python_ships(wheel, tmp_path):
+    run = [sys.executable, "-m", "pip"]
+    for version in SHIPPED:
+        got = subprocess.run(
+            [*run, "install", "-q", "--target", tmp_path / version, f"pip=={version}"], capture_output=True, text=True
+        )
+        if got.returncode:
+            pytest.skip(f"no registry that has pip {version}: {got.stderr.strip().splitlines()[-1:]}")
+    asked = {
+        version: subprocess.Popen(
+            [*run, "install", "-q", "--dry-run", "--ignore-installed", f"{wheel.filename}[prometheus,cost,fastapi]"],
+            env={**os.environ, "PYTHONPATH": str(tmp_path / version)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for version in SHIPPED
+    }
+    said = {version: each.communicate()[1] for version, each in asked.items()}
+    assert {version: said[version] for version, each in asked.items() if each.returncode} == {}
+
+
+def test_packages_of_opentelemetry_that_pin_each_other_are_required_in_one_version():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    required = [
+        *project["dependencies"],
+        *(each for extra in project["optional-dependencies"].values() for each in extra),
+    ]
+    family = [each for each in required if "opentelemetry" in each and "proto-common" not in each]
+    assert len(family) > 10
+    assert {each.partition("==")[2] for each in family} == {"1.45.1", "0.66b1"}

@@ -139,3 +139,14 @@ def test_a_jaeger_gets_spans_straight_away_and_nothing_is_sent_where_that_is_swi
     assert sent.headers == {"traces": {}, "logs": {"authorization": "Basic x"}}
     silent = ObservabilityConfig(tracing=TracingConfig(otlp_enabled=False))
     assert adjusted(Settings(), silent, {}).signals == frozenset()
+
+
+def test_hosts_of_older_configurations_make_endpoints():
+    assert TracingConfig(jaeger_host="jaeger").jaeger_endpoint == "http://jaeger:4318"
+    assert TracingConfig(jaeger_host="::1", jaeger_port=14318).jaeger_endpoint == "http://[::1]:14318"
+    given = IntegrationConfig(splunk_host="splunk", datadog_app_key="abcdef")
+    assert given.splunk_endpoint == "https://splunk:8088/services/collector"
+    assert IntegrationConfig(splunk_host="a", splunk_endpoint="https://b/c").splunk_endpoint == "https://b/c"
+    assert "abcdef" not in repr(given)
+    with pytest.raises(ValueError, match="jaeger_port"):
+        TracingConfig(jaeger_port=0)

@@ -76,14 +76,18 @@ def check_versions(_: Setup) -> Iterator[Finding]:
 
 
 def _missing(looked_at: Collection[str]) -> dict[str, str]:
-    """Return installed libraries that OpenTelemetry has an instrumentation for, which is not installed."""
+    """Return installed libraries that OpenTelemetry has an instrumentation for, which is not installed.
+
+    One that is not released with the others (openai-v2 and its like) needs what these do not have: it is not advised.
+    """
     from opentelemetry.instrumentation.bootstrap_gen import libraries
 
     ours = {canonicalize_name(Requirement(text).name) for text in distribution(_PACKAGE).requires or ()}
     found: dict[str, str] = {}
     for row in libraries:
         library, package = Requirement(row["library"]), Requirement(row["instrumentation"])
-        skipped = canonicalize_name(library.name) in {*ours, *looked_at} or not _fits(library)
+        alien = str(package.specifier) != f"=={_version(_BASE)}"
+        skipped = alien or canonicalize_name(library.name) in {*ours, *looked_at} or not _fits(library)
         if not (skipped or instrumentors.instruments_itself(library.name) or _version(package.name)):
             found.setdefault(f"{library.name} {_version(library.name)}", str(package))
     return found

@@ -87,12 +87,20 @@ class TracingConfig:
     """Whether spans go straight to a Jaeger instead of the collector. Nothing is counted from them there."""
     jaeger_endpoint: str = "http://127.0.0.1:4318"
     """Base URL of Jaeger's OTLP/HTTP receiver."""
+    jaeger_host: str | None = None
+    """Jaeger's host; with `jaeger_port` it makes `jaeger_endpoint`."""
+    jaeger_port: int = 4318
+    """Port of its OTLP/HTTP receiver; the ports of Jaeger's older agent (6831, 14268) are no longer spoken to."""
 
     def __post_init__(self) -> None:
         """Check every field and freeze what holds others."""
         _flags(self, "enabled", "otlp_enabled", "jaeger_enabled")
         _filled(self, "service_version", "environment", "jaeger_endpoint")
-        _optional_texts(self, "instance_id", "otlp_endpoint")
+        _optional_texts(self, "instance_id", "otlp_endpoint", "jaeger_host")
+        _whole(self, "jaeger_port", 1, 65_535)
+        if self.jaeger_host is not None:
+            host = f"[{self.jaeger_host}]" if ":" in self.jaeger_host else self.jaeger_host
+            object.__setattr__(self, "jaeger_endpoint", f"http://{host}:{self.jaeger_port}")
         _share(self, "sampling_rate")
         for name in ("otlp_endpoint", "jaeger_endpoint"):
             _url(self, name)
@@ -153,13 +161,19 @@ class IntegrationConfig:
     splunk_enabled: bool = False
     splunk_endpoint: str | None = None
     splunk_token: str | None = field(default=None, repr=False)
+    datadog_app_key: str | None = field(default=None, repr=False)
+    """Taken for older configurations; sending needs `datadog_api_key` alone."""
+    splunk_host: str | None = None
+    """Splunk's host; it makes `splunk_endpoint`, with the event collector's usual port 8088."""
 
     def __post_init__(self) -> None:
         """Check every field and freeze what holds others."""
         _flags(self, "datadog_enabled", "newrelic_enabled", "elk_enabled", "splunk_enabled")
         _filled(self, "datadog_site")
-        _optional_texts(self, "splunk_endpoint")
-        _optional_texts(self, "datadog_api_key", "newrelic_license_key", "splunk_token", secret=True)
+        _optional_texts(self, "splunk_endpoint", "splunk_host")
+        _optional_texts(self, "datadog_api_key", "datadog_app_key", "newrelic_license_key", "splunk_token", secret=True)
+        if self.splunk_host is not None and self.splunk_endpoint is None:
+            object.__setattr__(self, "splunk_endpoint", f"https://{self.splunk_host}:8088/services/collector")
         _texts(self, "elasticsearch_hosts")
 
     def enabled(self) -> list[str]:
