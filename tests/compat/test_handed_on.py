@@ -181,18 +181,23 @@ def _both(folder: Path, program: str, settings: Path | None = None) -> tuple[str
     return found[0], found[1]
 
 
+def _settings(folder: Path, names: list[str]) -> Path:
+    watched = {"phase": [{"function": f"shop.work:{name}"} for name in names]}
+    (rendered,) = render(
+        load_text(json.dumps({"version": 1, "instrument": {"watch": watched}}), "t"), "t", ["instrument"]
+    )
+    settings = folder / "instrument.json"
+    settings.write_text(rendered.text)
+    return settings
+
+
 @pytest.mark.case("watched_functions_handed_on")
 def test_watched_functions_are_handed_on_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop/__init__.py").touch()
     (tmp_path / "shop/work.py").write_text(LIBRARY)
     names = ["find", "afind", "pages", "Store.upsert", "Store.make", "Store.stat", "cached", "dispatched"]
-    settings = tmp_path / "instrument.json"
-    watched = {"phase": [{"function": f"shop.work:{name}"} for name in names]}
-    (rendered,) = render(
-        load_text(json.dumps({"version": 1, "instrument": {"watch": watched}}), "t"), "t", ["instrument"]
-    )
-    settings.write_text(rendered.text)
+    settings = _settings(tmp_path, names)
     observed, plain = _both(tmp_path, PROGRAM, settings)
     assert observed == plain
 
@@ -201,3 +206,51 @@ def test_watched_functions_are_handed_on_as_they_are(tmp_path: Path) -> None:
 def test_odd_calls_of_clients_and_loggers_give_what_they_give_without(tmp_path: Path) -> None:
     observed, plain = _both(tmp_path, ODD)
     assert observed == plain
+
+
+AGAIN = """
+import importlib, sys, warnings
+
+def find(company):
+    \'\'\'Find it.\'\'\'
+    return len(company)
+
+if len(sys.argv) > 1:
+    class Store:
+        def upsert(self, x):
+            if x is None:
+                raise ValueError(x)
+            return x
+else:
+    Store = None
+
+def unwatched():
+    warnings.warn("where")
+
+if __name__ == "__main__":
+    print(find("ab"), find.__module__, find.__doc__, sorted(globals()), Store().upsert(1))
+    from shop import work
+    print(work.find("abc"), importlib.reload(work) is work, work.find("abcd"), work.Store().upsert(2))
+    importlib.reload(work)
+    work.find("abcde")
+    unwatched()
+    Store().upsert(None)
+"""
+
+
+@pytest.mark.case("watched_again")
+def test_a_module_that_is_reloaded_or_run_by_its_name_is_still_watched(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop/__init__.py").touch()
+    (tmp_path / "shop/work.py").write_text(AGAIN)
+    settings = _settings(tmp_path, ["find", "Store.upsert"])
+    command = [sys.executable, "-m", "shop.work", "x"]
+    with receiving() as receiver:
+        env = environment(receiver.url, {"THEODORE_OTEL_CONFIG": str(settings)})
+        observed, plain = (
+            subprocess.run([*before, *command], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+            for before in (RUN, [])
+        )
+        names = sorted(span.name for span in receiver.spans())
+    assert (observed.returncode, observed.stdout, observed.stderr) == (plain.returncode, plain.stdout, plain.stderr)
+    assert names == ["phase find"] * 4 + ["phase upsert"] * 3

@@ -14,6 +14,7 @@ from functools import cached_property, partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from theodore_otel.instrument import again
 from theodore_otel.instrument.say import say
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class Installation:
         for package, child in () if optional else _steps(module_name):
             _on_import(package, partial(self._look_for, child, target))
         _on_import(module_name, wrap)
+        again.follow(module_name, path, wrap)
 
     def _look_for(self, child: str, target: str, package: ModuleType) -> None:
         """Tell of a module that does not exist as soon as the package it should be in is imported."""
