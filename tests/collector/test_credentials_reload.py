@@ -8,7 +8,7 @@ import threading
 from http.client import HTTPException
 
 import pytest
-from support.collector import Collector, Span, running, wait_for
+from support.collector import Collector, Span, beside_an_error, running, wait_for
 
 from theodore_otel.otelcol import credentials
 
@@ -103,21 +103,21 @@ def test_no_record_that_was_answered_is_lost_while_senders_go_on_through_reloads
 
 def test_traces_that_are_not_decided_on_are_decided_early_and_not_lost(tmp_path):
     with running(tmp_path, configuration(rate=0.0, decision_wait="600s"), ["acme"]) as collector:
-        collector.send_spans([Span("failed", error=True)], "acme.1")
-        assert names(collector) == set()
+        collector.send_spans(beside_an_error("held"), "acme.1")
+        assert "held" not in names(collector)
         reload(collector)
-        wait_for(lambda: names(collector) == {"failed"}, otherwise=collector.spans)
+        wait_for(lambda: names(collector) == {"held", "held: why"}, otherwise=collector.spans)
 
 
 def test_what_was_decided_is_forgotten_so_that_later_spans_are_decided_on_by_themselves(collector):
     trace = os.urandom(16)
-    collector.send_spans([Span("failed", trace=trace, error=True)], "acme.1")
-    wait_for(lambda: names(collector) == {"failed"}, otherwise=collector.spans)
+    collector.send_spans([Span("failed", trace=trace, error=True), Span("beside", trace=trace)], "acme.1")
+    wait_for(lambda: names(collector) == {"failed", "beside"}, otherwise=collector.spans)
     collector.send_spans([Span("soon after", trace=trace)], "acme.1")
     wait_for(lambda: "soon after" in names(collector), otherwise=collector.spans)
     reload(collector)
     collector.send_spans([Span("after the reload", trace=trace)], "acme.1")
-    collector.send_spans([Span("decided later", error=True)], "acme.1")
+    collector.send_spans(beside_an_error("decided later"), "acme.1")
     wait_for(lambda: "decided later" in names(collector), otherwise=collector.spans)
     assert "after the reload" not in names(collector)
 

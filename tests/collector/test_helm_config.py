@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from support import chart
-from support.collector import Span, wait_for
+from support.collector import Span, beside_an_error, wait_for
 from support.pods import replica, values_of
 
 from theodore_otel.config.source import parse
@@ -84,7 +84,7 @@ def test_parts_of_a_trace_at_two_collectors_are_kept_alike_when_it_is_ordinary_a
         second.send_spans([Span("part", trace=trace) for trace in traces], "acme.1")
         for pod in (first, second):  # decided on after all parts
             wait_for(lambda pod=pod: kept(pod), otherwise=pod.said)
-            pod.send_spans([Span("last", error=True)], "acme.1")
+            pod.send_spans(beside_an_error("last"), "acme.1")
             wait_for(lambda pod=pod: any(span["name"] == "last" for _, span in pod.spans()), otherwise=pod.said)
         assert kept(first) - failed == kept(second) - failed != set()
         assert failed <= kept(first)

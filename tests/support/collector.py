@@ -43,6 +43,12 @@ class Span:
     ended_ago: float = 0
 
 
+def beside_an_error(name: str) -> list[Span]:
+    """Return a span that is kept when its trace is decided on, and the failed one for which it is."""
+    trace = os.urandom(16)
+    return [Span(name, trace=trace), Span(f"{name}: why", trace=trace, error=True)]
+
+
 class Client:
     """Sends OTLP to a collector whose `grpc` and `http` ports are known, with the tokens of credentials by name."""
 
