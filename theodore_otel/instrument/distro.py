@@ -8,7 +8,7 @@ from typing import Any
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]
 from opentelemetry.util._importlib_metadata import EntryPoint, entry_points
 
-from theodore_otel.instrument import instrumentors
+from theodore_otel.instrument import instrumentors, variables
 from theodore_otel.instrument.say import say
 from theodore_otel.instrument.settings import disabled
 
@@ -18,6 +18,7 @@ class TheodoreDistro(BaseDistro):  # type: ignore[misc]
 
     def _configure(self, **kwargs: Any) -> None:  # noqa: ARG002
         _say_who_was_chosen()
+        variables.prepare()
         instrumentors.set_defaults()
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:

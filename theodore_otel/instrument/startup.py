@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from opentelemetry.util._importlib_metadata import entry_points
-
-from theodore_otel.instrument import instrumentors
-from theodore_otel.instrument.configurator import attempt, configure
-from theodore_otel.instrument.settings import disabled
+from theodore_otel.instrument import variables
 
 _GROUPS: Final = ("opentelemetry_pre_instrument", "opentelemetry_instrumentor", "opentelemetry_post_instrument")
 
 
 def start() -> None:
     """Set up this process. Never raises; what fails is told in one line."""
+    variables.prepare()  # before anything of OpenTelemetry is imported
+    from theodore_otel.instrument import instrumentors
+    from theodore_otel.instrument.configurator import attempt, configure
+    from theodore_otel.instrument.settings import disabled
+
     attempt(instrumentors.set_defaults)
     attempt(configure)
     if not disabled():
@@ -26,6 +27,10 @@ def start() -> None:
 
 
 def _load_instrumentors() -> None:
+    from opentelemetry.util._importlib_metadata import entry_points
+
+    from theodore_otel.instrument import instrumentors
+
     before, waiting, after = (entry_points(group=group) for group in _GROUPS)
     for hook in before:
         if hook.name != "theodore":  # ours tells that another distro was loaded

@@ -1,7 +1,7 @@
 """Write the generated parts of docs/: `python -m theodore_otel.render.docs [--check]`.
 
 A part stands between `<!-- generated: NAME -->` and `<!-- end -->`. What is guaranteed comes from guarantees.yaml, keys
-and their meaning from the model.
+and their meaning from the model, what OpenTelemetry's variables do from the table that is checked in Theodore.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from pydantic.fields import FieldInfo
 from theodore_otel.config.base import Section
 from theodore_otel.config.destinations import AnyDestination
 from theodore_otel.config.guarantees import QUEUES, Guarantee, guarantees, pipelines
+from theodore_otel.instrument import variables
 from theodore_otel.render.files import RenderedFile, stale, write
 from theodore_otel.render.lanes import SIGNALS
 
 _FOLDER = Path(__file__).parents[2] / "docs"
-_FILE = "destinations.md"
+_FILES = ("destinations.md", "settings.md")
 _PART = re.compile(r"(<!-- generated: (?P<name>[a-z0-9 ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main(check: bool) -> int:
     """Write the generated parts, or with `check` only say whether they are current. Returns the exit code."""
-    text = (_FOLDER / _FILE).read_text(encoding="utf-8")
-    file = RenderedFile(_FILE, generate(text))
-    if check and stale([file], _FOLDER):
-        sys.stderr.write(f"docs/{_FILE} is stale; run: python -m theodore_otel.render.docs\n")
+    files = [RenderedFile(name, generate((_FOLDER / name).read_text(encoding="utf-8"))) for name in _FILES]
+    if check and (old := stale(files, _FOLDER)):
+        names = ", ".join(file.path for file in old)
+        sys.stderr.write(f"docs/ is stale ({names}); run: python -m theodore_otel.render.docs\n")
         return 1
     if not check:
-        write([file], _FOLDER)
+        write(files, _FOLDER)
     return 0
 
 
@@ -56,7 +57,13 @@ def _part(name: str) -> str:
             ("part", "lost when the collector is killed", "when it is stopped or reads its configuration again"),
             [(each.part, each.killed, each.stopped) for each in pipelines()],
         )
+    if name == "otel variables":
+        return _table(("variable", "in Theodore"), [(f"`{row.name}`", row.use + _told(row)) for row in variables.TABLE])
     return _type(name)
+
+
+def _told(row: variables.Variable) -> str:
+    return f": {row.told}" if row.use == "told" else ""
 
 
 def _overview() -> str:

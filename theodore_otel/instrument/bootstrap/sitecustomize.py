@@ -20,8 +20,11 @@ def _start() -> None:
         from theodore_otel.instrument import startup
     except ImportError as error:
         sys.stderr.write(f"theodore-otel: nothing is reported, because {sys.executable} does not have it: {error}\n")
-    else:
+        return
+    try:
         startup.start()
+    except Exception as error:  # noqa: BLE001 - the program starts, and what follows here with it
+        sys.stderr.write(f"theodore-otel: nothing is reported: {type(error).__name__}: {error}\n")
 
 
 def _continue() -> None:
