@@ -327,7 +327,7 @@ def test_versions_are_compared_with_the_tested_ones(setup, tmp_path, monkeypatch
     monkeypatch.syspath_prepend(str(tmp_path / "packages"))
     found = told(instrumentation.check_versions(setup("")))
     assert [state for state, _ in found] == ["warning", "warning"]
-    assert found[0][1].startswith("opentelemetry-sdk 1.99.0 (tested: <1.46,>=1.45)")
+    assert found[0][1] == "opentelemetry-sdk 1.99.0 (tested: ==1.45.1)"
     assert found[1][1].startswith("opentelemetry-instrumentation-redis 0.1b0 (tested: ")
 
 
