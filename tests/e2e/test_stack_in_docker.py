@@ -1,4 +1,4 @@
-"""`theodore-otel stack --compose` with Docker: the smallest stack, one collector that sends nowhere."""
+"""`theodore-otel stack --compose` with Docker: the smallest stack, one collector that prints what it gets."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ collector:
   memory: 128MiB
   listen: {grpc: "0.0.0.0:4317", http: "0.0.0.0:4318", health: "0.0.0.0:13133", telemetry: "0.0.0.0:8888"}
 """
+PRINTED = "destinations: {seen: {type: console}}\n"
 
 
 class Stack:
@@ -33,7 +34,7 @@ class Stack:
         self.folder = folder
         self.project = engine.Project(f"theodore-command-{secrets.token_hex(4)}")
         self.ports = dict(zip(("OTLP_GRPC_PORT", "OTLP_HTTP_PORT", "HEALTH_PORT"), free_ports(3), strict=True))
-        self.configure("")
+        self.configure(PRINTED)
 
     def configure(self, more: str) -> None:
         (self.folder / "theodore-otel.yaml").write_text(CONFIGURATION + more)
@@ -77,7 +78,7 @@ def test_it_comes_up_is_looked_at_and_goes_with_what_it_stored_when_told_so(stac
     collector = stack.id_of("collector")
     again = stack.run("up")
     assert stack.id_of("collector") == collector, again.stderr
-    stack.configure("logging: {sampling: {INFO: 0.5}}\n")
+    stack.configure(PRINTED + "logging: {sampling: {INFO: 0.5}}\n")
     quietly = stack.run("up", quiet=True)
     assert (quietly.returncode, quietly.stderr) == (0, "")
     assert stack.id_of("collector") != collector
@@ -85,6 +86,14 @@ def test_it_comes_up_is_looked_at_and_goes_with_what_it_stored_when_told_so(stac
     assert stack.project.left() == [f"{stack.project.name}_state"]
     stack.good("down", "--volumes")
     assert stack.run("ps").returncode == 3
+    assert stack.project.left() == []
+
+
+def test_a_configuration_that_would_throw_everything_away_starts_nothing(stack):
+    stack.configure("")
+    done = stack.run("up")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "destinations: expected one at least" in done.stderr
     assert stack.project.left() == []
 
 
