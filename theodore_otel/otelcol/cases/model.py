@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from theodore_otel.config.base import Section, Signal, TenantId
 from theodore_otel.config.units import Duration
@@ -58,6 +58,8 @@ class LogRecord(Section):
 
 class Metric(Section):
     """One point of a metric in short form: a gauge, a sum or a histogram."""
+
+    model_config = ConfigDict(allow_inf_nan=True)  # a case may send what no configuration may hold
 
     name: str = Field(min_length=1, description="Name of the instrument, such as `theodore.active_operations`.")
     unit: str = Field("", description="Its unit.")
