@@ -234,7 +234,7 @@ def stored(collector: Collector, name: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("destinations", [{}, {"jaeger": {"type": "jaeger", "endpoint": "127.0.0.1:4"}}])
 def test_nothing_is_asked_where_nothing_takes_metrics(destinations):
-    assert "httpcheck" not in rendered({"destinations": destinations})["receivers"]
+    assert "httpcheck" not in rendered({"profile": "production", "destinations": destinations})["receivers"]
 
 
 def test_destinations_whose_addresses_tell_where_are_asked_with_their_key_and_tls():

@@ -81,14 +81,20 @@ def library(name: str) -> Suite:
         "--junitxml",
         "{xml}",
     ]
-    command = [sys.executable, "-m", "pytest", *options, *entry["tests"]]
+    command = [sys.executable, "-m", "pytest", *options, *entry.get("options", []), *entry["tests"]]
     return Suite(name, command, folder, os.pathsep.join([str(needs), str(folder / "src")]))
 
 
 def compared(suite: Suite) -> Comparison:
-    """Run a suite both ways. What differs is run both ways once more, because some tests fail by themselves."""
+    """Run a suite both ways. What differs is run both ways once more, because some tests fail by themselves.
+
+    Raises DownError where no test passes without telemetry: such a suite shows nothing.
+    """
     result = Comparison(suite.name)
-    plain, observed = outcomes(suite, observed=False), outcomes(suite, observed=True)
+    plain = outcomes(suite, observed=False)
+    if "passed" not in plain.values():
+        raise DownError(f"no test passes here without telemetry ({', '.join(sorted(set(plain.values())))})")
+    observed = outcomes(suite, observed=True)
     differ = _differing(plain, observed)
     if differ:
         again = _differing(outcomes(suite, observed=False), outcomes(suite, observed=True))

@@ -20,6 +20,11 @@ def replace(owner: Any, name: str, call: Callable[..., Any], original: Callable[
     home = sys.modules.get(getattr(original, "__module__", None) or "")
     if home is not None and home is not owner and getattr(home, name, None) is original:
         setattr(home, name, getattr(owner, name))
+    # Programs ask `os` whether one of its functions takes a descriptor, or follows links.
+    for abilities in ("supports_fd", "supports_dir_fd", "supports_effective_ids", "supports_follow_symlinks"):
+        known = getattr(owner, abilities, None)
+        if isinstance(known, set) and original in known:
+            known.add(getattr(owner, name))
 
 
 def like(original: Callable[..., Any], call: Callable[..., Any]) -> Callable[..., Any]:
