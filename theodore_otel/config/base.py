@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from theodore_otel.redaction.matcher import Matcher
 from theodore_otel.redaction.presets import load as redaction_rules
@@ -94,6 +94,14 @@ class Secret(Section):
         if not isinstance(value, dict):
             # The value itself must not be repeated in the message: it is probably the secret.
             raise ValueError("expected a reference such as {env: NAME} or {file: PATH}, got a value in clear")  # noqa: TRY004
+        return value
+
+    @field_validator("file")
+    @classmethod
+    def _is_no_reference(cls, value: str | None) -> str | None:
+        # The collector's syntax has no way to write these in the name of a file.
+        if value is not None and (set("${}") & set(value) or not value.isprintable()):
+            raise ValueError("expected a path of printable characters without $, { and }")
         return value
 
     @model_validator(mode="after")

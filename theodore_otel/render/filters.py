@@ -12,21 +12,28 @@ from theodore_otel.config.base import Secret, Tls
 from theodore_otel.config.units import format_duration
 
 _RELOADED = "1m"
+# What ends a line in YAML though not in JSON, and what YAML does not know at all.
+_BREAKS = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 def quoted(value: Any) -> str:
     """Write a value as YAML (JSON is YAML); `$` is doubled because the collector expands it."""
-    return json.dumps(value, ensure_ascii=False).replace("$", "$$")
+    return escaped(plain(value))
 
 
 def plain(value: Any) -> str:
     """Write a value as YAML for a program that expands nothing."""
-    return json.dumps(value, ensure_ascii=False)
+    return _BREAKS.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False))
+
+
+def escaped(text: str) -> str:
+    """Return a text that the collector expands to what it is now."""
+    return text.replace("$", "$$")
 
 
 def secret(reference: Secret) -> str:
     """Write a reference for the collector to resolve when it starts; never the secret."""
-    return f'"${{env:{reference.env}}}"' if reference.env else f'"${{file:{reference.file}}}"'
+    return plain(f"${{env:{reference.env}}}" if reference.env else f"${{file:{reference.file}}}")
 
 
 def duration(value: timedelta) -> str:
@@ -128,6 +135,7 @@ def _certificate(tls: Tls) -> dict[str, Any]:
 FILTERS = {
     "q": quoted,
     "yaml": plain,
+    "escaped": escaped,
     "secret": secret,
     "duration": duration,
     "unit": format_duration,
