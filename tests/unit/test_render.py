@@ -357,3 +357,26 @@ def test_raw_configuration_cannot_tap_data_by_another_spelling(receivers):
 """
     with pytest.raises(InputError, match=r"extra\.service\.pipelines\.traces/x\.receivers: expected"):
         collector(text)
+
+
+@pytest.mark.case("extra_taps_unredacted_data")
+@pytest.mark.parametrize(
+    "extra",
+    [
+        '{"service::pipelines::traces/leak": {receivers: [otlp], exporters: [debug/leak]}}',
+        'service: {"pipelines::traces/leak": {receivers: [otlp], exporters: [debug/leak]}}',
+        'service: {pipelines: {"traces/leak::receivers": [otlp]}}',
+        '{"processors::transform/strip": {trace_statements: []}}',
+        'processors: {"transform/strip::trace_statements": []}',
+        'processors: {transform/mine: {"trace_statements::x": 1}}',
+        'processors: {"transform/strip ": {}}',
+        'processors: {" transform / strip": {}}',
+        'service: {pipelines: {"traces/out ": {receivers: [], exporters: []}}}',
+        'service: {pipelines: {traces/x: {receivers: [], exporters: [{"a::b": 1}]}}}',
+        'exporters: {"${env:X}": {}}',
+    ],
+)
+def test_raw_configuration_has_no_key_that_the_collector_reads_as_another(extra):
+    given = yaml.safe_load(extra)
+    with pytest.raises(InputError, match=r"collector\.extra"):
+        collector(yaml.safe_dump({"collector": {"extra": given}}))

@@ -21,9 +21,26 @@ def with_extra(text: str, extra: dict[str, Any], header: str) -> str:
     if not extra:
         return text
     rendered: dict[str, Any] = yaml.safe_load(text)
+    _check_keys(extra, "collector.extra")
     _check_pipelines(extra, rendered)
     merged = _add(rendered, extra, "collector.extra")
     return header + "\n" + yaml.safe_dump(merged, sort_keys=False, width=120, allow_unicode=True)
+
+
+def _check_keys(value: Any, path: str) -> None:
+    """Refuse keys that the collector reads as others: `a::b` is a level below another, and ids lose their spaces."""
+    if isinstance(value, list):
+        for number, item in enumerate(value):
+            _check_keys(item, f"{path}.{number}")
+    for key, below in value.items() if isinstance(value, dict) else ():
+        if "::" in str(key):
+            raise InputError(
+                f"{path}: expected nested mappings, got the key {key!r}, which the collector reads as levels"
+            )
+        where = f"{path}.{key}"
+        if _is_component(where) and _ids([key], path) != [key]:
+            raise InputError(f"{path}: expected a component or pipeline without spaces in its name, got {key!r}")
+        _check_keys(below, where)
 
 
 def _check_pipelines(extra: dict[str, Any], rendered: dict[str, Any]) -> None:
@@ -68,5 +85,5 @@ def _add(below: dict[str, Any], above: dict[str, Any], path: str) -> dict[str, A
 
 def _is_component(path: str) -> bool:
     """Whether the path names one component or pipeline, which may not be changed in part either."""
-    parts = path.split(".")[2:]
+    parts = path.split(".", 4)[2:]
     return (len(parts) == 2 and parts[0] in _KINDS) or (parts[:2] == ["service", "pipelines"] and len(parts) == 3)
