@@ -19,5 +19,5 @@ if not TYPE_CHECKING:  # type checkers know the names, and which there are not
         if not name.startswith("_"):
             telemetry = import_module("theodore_otel.telemetry")
             if name in telemetry.PUBLIC:
-                return getattr(telemetry, name)
+                return telemetry.public(name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -134,6 +134,20 @@ CASES = {
         ["in a thread"],
     ),
     "a hook at the end of the program": ("import atexit\natexit.register(lambda: log.info('bye'))", ["bye"]),
+    "a record that is handled again": (
+        "class Again(logging.Handler):\n"
+        "    def emit(self, record): logging.getLogger('other').handle(record)\n"
+        "log.addHandler(Again())\n"
+        "for n in range(3): log.warning('once')",
+        ["once"] * 3,
+    ),
+    "a record that comes out of a queue": (
+        "import queue, logging.handlers\n"
+        "waiting = queue.Queue(); log.addHandler(logging.handlers.QueueHandler(waiting))\n"
+        "for n in range(3): log.warning('once %d', n)\n"
+        "while not waiting.empty(): logging.getLogger('other').handle(waiting.get())",
+        ["once 0", "once 1", "once 2"],
+    ),
     "arguments that do not fit, or have no text": (
         "logging.raiseExceptions = False\n"
         "class Odd:\n"

@@ -16,7 +16,8 @@ from opentelemetry.propagators.textmap import Getter
 
 from theodore_otel.instrument import context as process_context
 from theodore_otel.instrument import service
-from theodore_otel.instrument.propagators import CorrelationPropagator
+from theodore_otel.instrument.propagators import CorrelationPropagator, build
+from theodore_otel.instrument.settings import Settings
 from theodore_otel.telemetry.context import (
     correlation,
     correlation_id,
@@ -264,3 +265,13 @@ def test_the_scopes_need_no_sdk_and_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.case("outgoing_within_incoming")
+def test_a_message_sent_on_while_one_is_worked_on_continues_its_trace(monkeypatch):
+    monkeypatch.setattr(propagate, "_HTTP_TEXT_FORMAT", build(Settings()))
+    came = {"traceparent": "00-" + "1" * 32 + "-" + "2" * 16 + "-01", "X-Correlation-ID": "c-1"}
+    with incoming(came):
+        sent = outgoing()
+    assert sent["traceparent"].startswith("00-" + "1" * 32)
+    assert sent["X-Correlation-ID"] == "c-1"

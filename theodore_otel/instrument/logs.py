@@ -54,6 +54,9 @@ _SEVERITIES: Final = {
 active: LogExport | None = None
 """What exports this process's records, once it is installed."""
 
+_REMEMBERED: Final = 2_000
+"""Records of which is known that they were exported, twice; each takes 300 bytes."""
+
 _busy = local()
 
 
@@ -66,6 +69,8 @@ class LogExport:
         self._level_of = level_of
         self._levels: dict[str, int] = {}
         self._translator: Any = None
+        self._exported: set[tuple[Any, ...]] = set()
+        self._exported_before: set[tuple[Any, ...]] = set()
         self._loggers: dict[str, Any] = {}
         self._is_enabled_for = logging.Logger.isEnabledFor
         self._handle = logging.Logger.handle
@@ -140,7 +145,7 @@ class LogExport:
         if getattr(_busy, "structlog", False) and _came_from_structlog(sys._getframe(2)):
             _busy.structlog = False
             return
-        if service.is_left_out(record.name):
+        if service.is_left_out(record.name) or self._was_exported(record):
             return
         _busy.now = True
         try:
@@ -153,6 +158,16 @@ class LogExport:
             pass
         finally:
             _busy.now = False
+
+    def _was_exported(self, record: logging.LogRecord) -> bool:
+        """Say whether a record was exported before: what a queue's listener hands to a logger is it, or a copy."""
+        key = (record.created, record.relativeCreated, record.thread, record.process, record.lineno, record.levelno)
+        if key in self._exported or key in self._exported_before:
+            return True
+        if len(self._exported) >= _REMEMBERED:
+            self._exported_before, self._exported = self._exported, set()
+        self._exported.add(key)
+        return False
 
     def _translate(self, record: logging.LogRecord) -> None:
         try:

@@ -176,7 +176,9 @@ def destination(context: Context | None) -> tuple[bool, str | None]:
     span = get_current_span(context)
     if getattr(span, "kind", None) is not SpanKind.CLIENT:
         # A span that does not record has no kind: with a sampler of the user's, silence is the safe answer.
-        return (span is not INVALID_SPAN and not span.is_recording() and span.get_span_context().is_valid), None
+        # A remote one is whose message is worked on: no client's.
+        own = span.get_span_context()
+        return (span is not INVALID_SPAN and not span.is_recording() and own.is_valid and not own.is_remote), None
     attributes: Mapping[str, Any] = getattr(span, "attributes", None) or {}
     url = attributes.get("url.full") or attributes.get("http.url")
     if url:

@@ -23,7 +23,7 @@ _CHAPTERS = {
     "Metrics": ("metrics", "performance"),
     "Audit": ("audit",),
 }
-_PUBLIC = {**telemetry.PUBLIC, "audit": "audit"}
+_PUBLIC = telemetry.PUBLIC
 _HEAD = """# Python API
 
 Everything here is imported from `theodore_otel`, and costs nothing before it is used. See [logging](logging.md) and

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from theodore_otel.telemetry.audit import audit as audit
     from theodore_otel.telemetry.config import AlertingConfig as AlertingConfig
     from theodore_otel.telemetry.config import IntegrationConfig as IntegrationConfig
     from theodore_otel.telemetry.config import LoggingConfig as LoggingConfig
@@ -41,13 +42,20 @@ PUBLIC: Final = {
     "TheodoreTracer": "tracing",
     "TracingConfig": "config",
     "TracingManager": "tracing",
+    "audit": "audit",
     "configure": "process",
 }
 """Each public name, and the module it lives in."""
+
+
+def public(name: str) -> Any:
+    """Return what a public name stands for; the module it lives in may have the same name."""
+    return getattr(import_module(f"{__name__}.{PUBLIC[name]}"), name)
+
 
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
         if name not in PUBLIC:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(f"{__name__}.{PUBLIC[name]}"), name)
+        return public(name)
