@@ -60,7 +60,7 @@ MODES = pytest.mark.parametrize("mapping", ["otel", "ecs"])
 @pytest.fixture(scope="module")
 def metrics_too(streams, tmp_path_factory):
     """Put templates for metrics besides."""
-    both = merge(configured(streams, "otel"), {"destinations": {"elasticsearch": {"signals": ["metrics"]}}})
+    both = merge(configured(streams, "otel"), {"destinations": {"elasticsearch": {"signals": ["logs", "traces", "metrics"]}}})
     assert apply(tmp_path_factory.mktemp("metrics"), both, ALLOWED).returncode == 0
     return both
 
