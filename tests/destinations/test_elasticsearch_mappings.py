@@ -60,7 +60,8 @@ MODES = pytest.mark.parametrize("mapping", ["otel", "ecs"])
 @pytest.fixture(scope="module")
 def metrics_too(streams, tmp_path_factory):
     """Put templates for metrics besides."""
-    both = merge(configured(streams, "otel"), {"destinations": {"elasticsearch": {"signals": ["logs", "traces", "metrics"]}}})
+    signals = ["logs", "traces", "metrics"]
+    both = merge(configured(streams, "otel"), {"destinations": {"elasticsearch": {"signals": signals}}})
     assert apply(tmp_path_factory.mktemp("metrics"), both, ALLOWED).returncode == 0
     return both
 
