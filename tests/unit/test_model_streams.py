@@ -162,6 +162,18 @@ async def _whole(response):
     return await response.read()
 
 
+def _requests_at_once(url):
+    return requests.post(url, json=BODY, timeout=30).content
+
+
+def _httpx_at_once(url):
+    return httpx.post(url, json=BODY).content
+
+
+def _urllib3_at_once(url):
+    return urllib3.PoolManager().request("POST", url, json=BODY).data
+
+
 def _urllib3(url):
     response = urllib3.PoolManager().request("POST", url, json=BODY, preload_content=False)
     return b"".join(response.stream(100, decode_content=True))
@@ -178,6 +190,9 @@ READERS = {
     "aiohttp chunked": _aiohttp(_chunked),
     "aiohttp whole": _aiohttp(_whole),
     "urllib3": _urllib3,
+    "requests at once": _requests_at_once,
+    "httpx at once": _httpx_at_once,
+    "urllib3 at once": _urllib3_at_once,
 }
 
 
@@ -300,3 +315,21 @@ def test_what_is_too_long_or_no_json_is_passed_over():
     listener.end()
     listener.end()
     assert heard == [(200, {"usage": {"prompt_tokens": 3}})]
+
+
+@pytest.mark.case("quadratic_stream")
+def test_a_line_that_comes_in_very_many_pieces_is_heard_in_one_pass():
+    """Looked at anew with each piece it would take hours; the suite would hang."""
+    heard = []
+
+    class Call:
+        def answered(self, status, body):
+            heard.append(body)
+
+    listener = Listener(Call(), 200, {"content-type": "text/event-stream"})
+    line = b'data: {"model": "m", "filled": "' + b"x" * (4 * 1024 * 1024) + b'", "usage": {"prompt_tokens": 3}}'
+    for start in range(0, len(line), 8):
+        listener.feed(line[start : start + 8])
+    listener.feed(b"\n\n")
+    listener.end()
+    assert heard == [{"model": "m", "usage": {"prompt_tokens": 3}}]

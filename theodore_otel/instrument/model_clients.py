@@ -108,9 +108,19 @@ def _answered(call: Exchange, response: Any, body: str, listen: streams.Listen) 
         return
     content = getattr(response, body, None)
     if isinstance(content, bytes):
-        call.answered(_status(response), content)
+        _read_at_once(call, response, content)
     elif listen(call, response) is None:
         call.answered(_status(response), None)
+
+
+def _read_at_once(call: Exchange, response: Any, content: bytes) -> None:
+    kind = str((getattr(response, "headers", None) or {}).get("content-type") or "")
+    if "event-stream" not in kind.lower():
+        call.answered(_status(response), content)
+        return
+    listener = streaming.Listener(call, _status(response), {"content-type": kind})
+    listener.feed(content)
+    listener.end()
 
 
 def _status(response: Any) -> int:

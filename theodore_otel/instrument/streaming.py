@@ -53,9 +53,10 @@ class Listener:
             self._kept.clear()
             return
         self._kept += data
-        if not self._events:
+        # A line that came in many pieces is looked at once, when its end is there.
+        if not self._events or b"\n" not in data:
             return
-        *lines, rest = bytes(self._kept).split(b"\n") if b"\n" in data else [bytes(self._kept)]
+        *lines, rest = bytes(self._kept).split(b"\n")
         for line in lines:
             self._line(line)
         self._kept = bytearray(rest)
