@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import yaml
@@ -59,3 +60,27 @@ def test_an_unknown_preset_is_refused_with_a_suggestion():
 def test_what_is_no_list_of_names_is_refused(wrong):
     with pytest.raises(InputError, match=r"instrument\.presets"):
         load_text(f"instrument: {{presets: {wrong}}}", "t")
+
+
+@pytest.mark.case("hosts_of_model_apis")
+@pytest.mark.parametrize(
+    ("url", "provider"),
+    [
+        ("https://api.anthropic.com/v1/messages", "anthropic"),
+        ("https://api.anthropic.com/v1/messages?beta=true", "anthropic"),
+        ("https://api.anthropic.com/v1/messages/count_tokens", None),
+        ("https://eu.api.openai.com/v1/responses", "openai"),
+        ("https://api.openai.com/v1/responses/resp_1", None),
+        ("https://api.openai.com/v1/chat/completions/chatcmpl_1", None),
+        ("https://acme.openai.azure.com/openai/deployments/gpt/chat/completions?api-version=1", "azure.ai.openai"),
+        ("https://acme.cognitiveservices.azure.com/openai/deployments/gpt/chat/completions?a=1", "azure.ai.openai"),
+        ("https://acme.services.ai.azure.com/openai/v1/responses", "azure.ai.openai"),
+        ("https://eastus.api.cognitive.microsoft.com/openai/v1/chat/completions?api-version=1", "azure.ai.openai"),
+        ("https://acme.openai.azure.us/openai/v1/responses/resp_1", None),
+        ("https://openai.azure.com.evil.example/openai/v1/responses", None),
+    ],
+)
+def test_model_apis_are_known_by_every_host_and_not_by_what_is_no_call(url, provider):
+    apis = load_text("instrument: {presets: [openai-http]}", "t.yaml").instrument.model_apis
+    found = [api.provider for api in apis if re.match(api.url, url)]
+    assert found[:1] == ([] if provider is None else [provider])

@@ -199,8 +199,8 @@ class Price(Section):
 
 
 _MODEL_APIS = [
-    ModelApi(name="openrouter", url=r"https://openrouter\.ai/api/v1/chat/completions", provider="openrouter"),
-    ModelApi(name="openai", url=r"https://api\.openai\.com/v1/chat/completions", provider="openai"),
+    ModelApi(name="openrouter", url=r"https://openrouter\.ai/api/v1/chat/completions(\?|$)", provider="openrouter"),
+    ModelApi(name="openai", url=r"https://([a-z]{2}\.)?api\.openai\.com/v1/chat/completions(\?|$)", provider="openai"),
 ]
 
 
