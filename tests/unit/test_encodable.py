@@ -31,6 +31,7 @@ from theodore_otel.instrument import encodable, metrics, recorded
 from theodore_otel.instrument.encode import Encoder
 from theodore_otel.instrument.scrub import Scrubber
 from theodore_otel.instrument.texts import shortened, without_controls
+from theodore_otel.telemetry import redact
 
 pytestmark = [
     pytest.mark.case("odd_values"),
@@ -233,3 +234,30 @@ def test_an_exception_without_a_text_is_recorded_by_its_type():
     (span,) = ended(work)
     assert span.events[0].attributes["exception.type"] == "UnshownError"
     assert "cannot be shown" in span.events[0].attributes["exception.message"]
+
+
+def family() -> dict[str, Any]:
+    root: dict[str, Any] = {"name": "root", "children": []}
+    root["children"] += [{"name": n, "parent": root} for n in range(100)]
+    return root
+
+
+def doubled(levels: int) -> Any:
+    made: Any = "leaf"
+    for _ in range(levels):
+        made = [made] * 8
+    return made
+
+
+@pytest.mark.parametrize(
+    "wide", [family(), doubled(14), range(10**8), {"a": range(10**8)}], ids=["tree", "dag", "range", "in"]
+)
+def test_what_holds_itself_many_times_over_is_cut(wide):
+    """Without a bound it would take longer than anybody waits."""
+
+    def members(value: Any) -> int:
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+        return 1 + sum(map(members, inner))
+
+    assert members(encodable.value(wide)) <= encodable.MOST_MEMBERS + 1
+    assert members(redact.plain({"given": wide})) <= encodable.MOST_MEMBERS + 2

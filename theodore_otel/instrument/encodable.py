@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opentelemetry import attributes as upstream
 
@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 _DEEPEST: Final = 16
+MOST_MEMBERS: Final = 10_000
+"""Members of one value, on all levels together: lists that hold each other would have any number of them."""
 _CUT: Final = "..."
 _LEAST: Final = -(2**63)
 _MOST: Final = 2**63 - 1
 _LATEST: Final = 2**64 - 1
 _AS_IT_IS: Final = (bool, float, type(None), bytes)
 
+_T = TypeVar("_T")
 _checked: Callable[[Any, int | None], Any] = upstream._clean_attribute_value
 _set_checked = upstream.BoundedAttributes.__setitem__
 
@@ -50,14 +53,14 @@ def text(given: str) -> str:
 
 def value(given: Any, longest: int | None = None) -> Any:
     """Return an attribute's value as upstream checks it, such that it can be encoded; texts are cut to `longest`."""
-    return text(given) if type(given) is str and longest is None else _value(given, longest, _DEEPEST)
+    return text(given) if type(given) is str and longest is None else _value(given, longest, _DEEPEST, [MOST_MEMBERS])
 
 
 def _set_item(attributes: Any, key: Any, given: Any) -> None:
     _set_checked(attributes, text(key) if isinstance(key, str) else key, given)
 
 
-def _value(given: Any, longest: int | None, depth: int) -> Any:
+def _value(given: Any, longest: int | None, depth: int, left: list[int]) -> Any:
     if isinstance(given, str):
         return text(given if longest is None else given[:longest])
     if isinstance(given, _AS_IT_IS):
@@ -65,25 +68,34 @@ def _value(given: Any, longest: int | None, depth: int) -> Any:
     if isinstance(given, int):
         return given if _LEAST <= given <= _MOST else described(given)
     if isinstance(given, Mapping | Sequence):
-        return _members(given, longest, depth - 1) if depth else _CUT
+        return _members(given, longest, depth - 1, left) if depth else _CUT
     return _of_another_type(given, longest)
 
 
-def _members(given: Mapping[Any, Any] | Sequence[Any], longest: int | None, depth: int) -> Any:
+def _members(given: Mapping[Any, Any] | Sequence[Any], longest: int | None, depth: int, left: list[int]) -> Any:
     try:
         if isinstance(given, Mapping):
-            return _mapping(given, longest, depth)
-        return tuple([_value(item, longest, depth) for item in given])
+            return _mapping(given, longest, depth, left)
+        return tuple([_value(item, longest, depth, left) for item in bounded(given, left)])
     except Exception:  # noqa: BLE001 - a container of the program's own may raise anything
         return {} if isinstance(given, Mapping) else unshown(given)
 
 
-def _mapping(given: Mapping[Any, Any], longest: int | None, depth: int) -> dict[str, Any]:
+def bounded(items: Iterable[_T], left: list[int]) -> Iterator[_T]:
+    """Yield items as long as there is room, which `left` counts down."""
+    for item in items:
+        if left[0] <= 0:
+            return
+        left[0] -= 1
+        yield item
+
+
+def _mapping(given: Mapping[Any, Any], longest: int | None, depth: int, left: list[int]) -> dict[str, Any]:
     found = {}
-    for name, item in list(given.items()):
+    for name, item in bounded(given.items(), left):
         key = name if isinstance(name, str) else _of_another_type(name, None)
         if key:
-            found[text(key)] = _value(item, longest, depth)
+            found[text(key)] = _value(item, longest, depth, left)
     return found
 
 

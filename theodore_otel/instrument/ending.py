@@ -51,7 +51,7 @@ class Ending:
         self._terminated = Termination(self, budget)
         self.courier: Courier | None = None
         """What keeps on disk what cannot be delivered."""
-        self.running = False
+        self.running = self.waiting = False
         forks.in_child(self._after_fork)
 
     def before(self, action: Callable[[], None]) -> None:
@@ -68,6 +68,7 @@ class Ending:
     def run(self) -> None:
         """Deliver what is left. Takes the budget at most; a second call does nothing."""
         if self._done:
+            self._terminated.finish()
             return
         self._done = self.running = True
         try:
@@ -101,6 +102,7 @@ class Ending:
             pipeline.close(deadline)
         if self.courier is not None:
             self.courier.close(deadline)
+        self.waiting = True
         for pipeline in self._pipelines:
             pipeline.join()
         if self.courier is not None:
@@ -131,7 +133,7 @@ class Ending:
             pipeline.hurry()
 
     def _after_fork(self) -> None:
-        self._done = self.running = False
+        self._done = self.running = self.waiting = False
         if self.courier is not None:
             self.courier.forget()
 

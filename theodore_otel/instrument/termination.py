@@ -37,6 +37,8 @@ class Ends(Protocol):
 
     running: bool
     """Whether it delivers now."""
+    waiting: bool
+    """Whether it only waits for answers: no lock of the main thread is needed any more."""
 
     def run(self) -> None:
         """Deliver what is left; telemetry is over."""
@@ -128,10 +130,31 @@ class Termination:
             self._delivered.acquire()
             if not _in_background(self._deliver):
                 return True
-        left = self._deadline - time.monotonic()
-        if left <= 0 or self._delivered.acquire(timeout=min(left, _HELD_SECONDS)):
-            return True
-        return not _in_background(_interrupt_again)
+        while not self._is_over(_HELD_SECONDS):
+            if not self._ending.waiting:
+                return not _in_background(_interrupt_again)
+        return True
+
+    def _is_over(self, seconds: float) -> bool:
+        """Wait for the end of the delivery, or of its time; return whether one of them is there."""
+        until = min(self._deadline, time.monotonic() + seconds)
+        while (left := until - time.monotonic()) > 0:
+            try:
+                if self._delivered.acquire(timeout=left):
+                    return True
+            except KeyboardInterrupt:
+                raise
+            except BaseException:  # noqa: BLE001, S112 - another handler's: without us the program would be over by now
+                continue
+        return self._deadline <= time.monotonic()
+
+    def finish(self) -> None:
+        """Where the program came to its end while SIGTERM is delivered: let the default action happen all the same."""
+        if self._deadline:
+            with suppress(KeyboardInterrupt):
+                self._is_over(self._budget + _SLACK_SECONDS)
+            self._signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _deliver(self) -> None:
         try:

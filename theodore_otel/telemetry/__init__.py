@@ -58,4 +58,5 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> Any:
         if name not in PUBLIC:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return public(name)
+        # `theodore_otel.audit` is the function, `theodore_otel.telemetry.audit` the module that it lives in.
+        return import_module(f"{__name__}.{name}") if PUBLIC[name] == name else public(name)

@@ -57,8 +57,12 @@ def record(message: Any, values: Mapping[str, Any]) -> tuple[str, Mapping[str, A
     return matcher().record(_text(message) if isinstance(message, str) else _text(_described(message)), values)
 
 
-def plain(value: Any, depth: int = _DEEPEST) -> Any:
+def plain(value: Any) -> Any:
     """Return a copy made of texts, numbers, maps and lists only; everything else as a text. Nothing is masked yet."""
+    return _plain(value, _DEEPEST, [encodable.MOST_MEMBERS])
+
+
+def _plain(value: Any, depth: int, left: list[int]) -> Any:
     kind = type(value)
     if kind is str:
         return value if value.isascii() and len(value) <= _LONGEST_AS_IS and value.isprintable() else _text(value)
@@ -69,21 +73,22 @@ def plain(value: Any, depth: int = _DEEPEST) -> Any:
     if isinstance(value, str):
         return _text(str.__str__(value))
     if isinstance(value, int | float):
-        return plain(int(value) if isinstance(value, int) else float(value), depth)
+        return _plain(int(value) if isinstance(value, int) else float(value), depth, left)
     if isinstance(value, Enum):
-        return plain(value.value, depth)
+        return _plain(value.value, depth, left)
     if isinstance(value, bytes | bytearray):
         return _text(value.decode("utf-8", "replace"))
     if isinstance(value, Mapping | list | tuple | set | frozenset):
-        return _copied(value, depth - 1) if depth else "..."
+        return _copied(value, depth - 1, left) if depth else "..."
     return _text(_described(value))
 
 
-def _copied(value: Any, depth: int) -> Any:
+def _copied(value: Any, depth: int, left: list[int]) -> Any:
     try:
         if isinstance(value, Mapping):
-            return {_text(_described(k)): plain(v, depth) for k, v in list(value.items())}
-        return [plain(item, depth) for item in list(value)]
+            pairs = encodable.bounded(value.items(), left)
+            return {_text(_described(k)): _plain(v, depth, left) for k, v in pairs}
+        return [_plain(item, depth, left) for item in encodable.bounded(value, left)]
     except Exception:  # noqa: BLE001 - a container of the program's own may raise anything
         return unshown(value)
 
