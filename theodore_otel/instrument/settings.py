@@ -221,14 +221,14 @@ class _Picker:
 def _from_environment(settings: Settings, environ: Mapping[str, str], complaints: list[str]) -> Settings:
     endpoints = {s: url for s in SIGNALS if (url := environ.get(f"OTEL_EXPORTER_OTLP_{s.upper()}_ENDPOINT"))}
     credential = _credential(environ, complaints)
-    common = _headers("OTEL_EXPORTER_OTLP_HEADERS", environ, complaints) or credential
+    common = _headers("OTEL_EXPORTER_OTLP_HEADERS", environ, complaints)
+    own = {s: _headers(f"OTEL_EXPORTER_OTLP_{s.upper()}_HEADERS", environ, complaints) for s in SIGNALS}
     return replace(
         settings,
         endpoint=environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or settings.endpoint,
         endpoints=endpoints,
-        headers={
-            s: _headers(f"OTEL_EXPORTER_OTLP_{s.upper()}_HEADERS", environ, complaints) or common for s in SIGNALS
-        },
+        # Headers that hold no authorization stand beside the credential.
+        headers={s: {**credential, **(own[s] or common)} for s in SIGNALS},
     )
 
 
@@ -236,11 +236,11 @@ def _headers(variable: str, environ: Mapping[str, str], complaints: list[str]) -
     """Return the headers a variable gives, without those that HTTP cannot carry; never quote a value."""
     found: dict[str, str] = {}
     for pair in environ.get(variable, "").split(","):
-        key, _, value = pair.partition("=")
+        key, equals, value = pair.partition("=")
         name, content = key.strip().lower(), unquote(value.strip())
         if not name:
             continue
-        if _HEADER_NAME.fullmatch(name) and content.isprintable() and content.isascii():
+        if equals and _HEADER_NAME.fullmatch(name) and content.isprintable() and content.isascii():
             found[name] = content
         else:
             complaints.append(f"ignoring a header of {variable}: expected NAME=VALUE of printable ASCII characters")
