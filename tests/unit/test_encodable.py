@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 from decimal import Decimal
 from typing import Any
 
@@ -223,6 +224,27 @@ def test_a_record_that_fits_is_not_changed_by_being_fitted():
     meter.create_counter("c").add(3)
     data = reader.get_metrics_data()
     assert encode_metrics(encodable.metrics(data)) == encode_metrics(data)
+
+
+def test_a_mapping_that_a_thread_fills_meanwhile_is_not_lost():
+    filled: dict[str, int] = {}
+    stop = threading.Event()
+
+    def fill() -> None:
+        while not stop.is_set():
+            for number in range(2_000):
+                filled[f"key {number}"] = number
+            filled.clear()
+
+    thread = threading.Thread(target=fill)
+    thread.start()
+    try:
+        for _ in range(300):
+            assert isinstance(redact.plain(filled), dict)
+            assert set(encodable.value({"inner": filled, "beside": 1})) == {"inner", "beside"}
+    finally:
+        stop.set()
+        thread.join()
 
 
 def test_an_exception_without_a_text_is_recorded_by_its_type():

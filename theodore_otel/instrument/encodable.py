@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opentelemetry import attributes as upstream
@@ -81,13 +82,13 @@ def _members(given: Mapping[Any, Any] | Sequence[Any], longest: int | None, dept
         return {} if isinstance(given, Mapping) else unshown(given)
 
 
-def bounded(items: Iterable[_T], left: list[int]) -> Iterator[_T]:
-    """Yield items as long as there is room, which `left` counts down."""
-    for item in items:
-        if left[0] <= 0:
-            return
-        left[0] -= 1
-        yield item
+def bounded(items: Iterable[_T], left: list[int]) -> list[_T]:
+    """Return as many items as there is room for, which `left` counts down. They are taken at once: a mapping that
+    another thread changes meanwhile would raise.
+    """
+    taken = list(islice(items, left[0]))
+    left[0] -= len(taken)
+    return taken
 
 
 def _mapping(given: Mapping[Any, Any], longest: int | None, depth: int, left: list[int]) -> dict[str, Any]:
@@ -145,15 +146,7 @@ def log(given: Any) -> Any:
 def metrics(given: MetricsData) -> MetricsData:
     """Return a copy of what was collected that can be encoded."""
     resources = [
-        replace(
-            resource,
-            scope_metrics=[
-                replace(
-                    scope, scope=_scope(scope.scope) or scope.scope, metrics=[_metric(one) for one in scope.metrics]
-                )
-                for scope in resource.scope_metrics
-            ],
-        )
+        replace(resource, scope_metrics=[_scope_metrics(one) for one in resource.scope_metrics])
         for resource in given.resource_metrics
     ]
     return replace(given, resource_metrics=resources)
