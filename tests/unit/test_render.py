@@ -374,9 +374,31 @@ def test_raw_configuration_cannot_tap_data_by_another_spelling(receivers):
         'service: {pipelines: {"traces/out ": {receivers: [], exporters: []}}}',
         'service: {pipelines: {traces/x: {receivers: [], exporters: [{"a::b": 1}]}}}',
         'exporters: {"${env:X}": {}}',
+        'connectors: {"failover/traces.local ": {}}',
+        'exporters: {"file/mine.x ": {}}',
     ],
 )
 def test_raw_configuration_has_no_key_that_the_collector_reads_as_another(extra):
     given = yaml.safe_load(extra)
     with pytest.raises(InputError, match=r"collector\.extra"):
         collector(yaml.safe_dump({"collector": {"extra": given}}))
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        "exporters: {file/local.traces: {append: true}}",
+        "connectors: {routing/always: {x: 1}}",
+        "exporters: {otlp/far.big: {timeout: 1s}}",
+    ],
+)
+def test_a_rendered_component_with_a_dot_in_its_name_is_not_changed_in_part(added):
+    text = f"""profile: production
+tenants: {{list: {{big: {{isolation: dedicated}}}}}}
+destinations: {{local: {{type: local}}, far: {{type: otlp, endpoint: "far:4317"}}}}
+collector:
+  extra:
+    {added}
+"""
+    with pytest.raises(InputError, match="this is rendered already"):
+        collector(text)

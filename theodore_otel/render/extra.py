@@ -6,8 +6,11 @@ from typing import Any
 
 import yaml
 
+from theodore_otel.config.errors import dotted
+from theodore_otel.config.source import KeyPath
 from theodore_otel.errors import InputError
 
+_EXTRA: KeyPath = ("collector", "extra")
 _KINDS = ("receivers", "processors", "exporters", "connectors", "extensions")
 
 
@@ -21,25 +24,27 @@ def with_extra(text: str, extra: dict[str, Any], header: str) -> str:
     if not extra:
         return text
     rendered: dict[str, Any] = yaml.safe_load(text)
-    _check_keys(extra, "collector.extra")
+    _check_keys(extra, _EXTRA)
     _check_pipelines(extra, rendered)
-    merged = _add(rendered, extra, "collector.extra")
+    merged = _add(rendered, extra, _EXTRA)
     return header + "\n" + yaml.safe_dump(merged, sort_keys=False, width=120, allow_unicode=True)
 
 
-def _check_keys(value: Any, path: str) -> None:
+def _check_keys(value: Any, path: KeyPath) -> None:
     """Refuse keys that the collector reads as others: `a::b` is a level below another, and ids lose their spaces."""
     if isinstance(value, list):
         for number, item in enumerate(value):
-            _check_keys(item, f"{path}.{number}")
+            _check_keys(item, (*path, number))
     for key, below in value.items() if isinstance(value, dict) else ():
         if "::" in str(key):
             raise InputError(
-                f"{path}: expected nested mappings, got the key {key!r}, which the collector reads as levels"
+                f"{dotted(path)}: expected nested mappings, got the key {key!r}, which the collector reads as levels"
             )
-        where = f"{path}.{key}"
-        if _is_component(where) and _ids([key], path) != [key]:
-            raise InputError(f"{path}: expected a component or pipeline without spaces in its name, got {key!r}")
+        where = (*path, key)
+        if _is_component(where) and _ids([key], dotted(path)) != [key]:
+            raise InputError(
+                f"{dotted(path)}: expected a component or pipeline without spaces in its name, got {key!r}"
+            )
         _check_keys(below, where)
 
 
@@ -68,22 +73,24 @@ def _ids(listed: Any, where: str) -> list[str]:
     return ["/".join(part.strip() for part in each.split("/", 1)) for each in listed]
 
 
-def _add(below: dict[str, Any], above: dict[str, Any], path: str) -> dict[str, Any]:
+def _add(below: dict[str, Any], above: dict[str, Any], path: KeyPath) -> dict[str, Any]:
     result = dict(below)
     for key, value in above.items():
-        where = f"{path}.{key}"
+        where = (*path, key)
         if key not in result:
             result[key] = value
         elif isinstance(result[key], dict) and isinstance(value, dict) and not _is_component(where):
             result[key] = _add(result[key], value, where)
-        elif where == "collector.extra.service.extensions":
+        elif where == (*_EXTRA, "service", "extensions"):
             result[key] = [*result[key], *(item for item in value if item not in result[key])]
         else:
-            raise InputError(f"{where}: this is rendered already and cannot be changed here; give it another name")
+            raise InputError(
+                f"{dotted(where)}: this is rendered already and cannot be changed here; give it another name"
+            )
     return result
 
 
-def _is_component(path: str) -> bool:
+def _is_component(path: KeyPath) -> bool:
     """Whether the path names one component or pipeline, which may not be changed in part either."""
-    parts = path.split(".", 4)[2:]
-    return (len(parts) == 2 and parts[0] in _KINDS) or (parts[:2] == ["service", "pipelines"] and len(parts) == 3)
+    parts = path[len(_EXTRA) :]
+    return (len(parts) == 2 and parts[0] in _KINDS) or (parts[:2] == ("service", "pipelines") and len(parts) == 3)
