@@ -15,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 from theodore_otel.config import Config, load, load_text, sample
 from theodore_otel.config.errors import fields_of
 from theodore_otel.config.explain import explain_key
-from theodore_otel.config.loader import check_destinations, load_layers
+from theodore_otel.config.loader import load_for_collector, load_layers
 from theodore_otel.config.merge import merge
 from theodore_otel.config.source import parse
 from theodore_otel.config.units import format_duration, format_size, parse_duration, parse_size
@@ -68,7 +68,7 @@ def test_the_reason_for_a_profile_nobody_named_is_a_layer(tmp_path):
 def test_a_configuration_that_would_throw_everything_away_is_refused(tmp_path):
     source = parse("service: {}\nprofile: production", "t.yaml")
     with pytest.raises(InputError, match=r"t\.yaml:2: destinations: expected one at least, got none"):
-        check_destinations(load_layers(source).config, source)
+        load_for_collector(source)
 
 
 def test_the_sample_is_valid_and_names_every_section(tmp_path):

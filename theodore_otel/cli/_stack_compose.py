@@ -9,7 +9,7 @@ import click
 
 from theodore_otel import compose
 from theodore_otel.cli._io import note, print_json, print_table
-from theodore_otel.config.loader import check_destinations, load_layers
+from theodore_otel.config.loader import load_for_collector
 from theodore_otel.config.source import read
 from theodore_otel.errors import InputError
 from theodore_otel.render import files, render
@@ -22,9 +22,7 @@ def up(config_file: Path, profiles: Sequence[str]) -> None:
     for profile in profiles:
         if profile not in PROFILES:
             raise InputError(f"--profile: expected {' or '.join(PROFILES)} with --compose, got {profile!r}")
-    source = read(config_file)
-    config = load_layers(source).config
-    check_destinations(config, source)
+    config = load_for_collector(read(config_file))
     rendered = render(config, config_file.name, ["compose"])
     stack = _compose(config_file.parent)
     for file in files.write(rendered, config_file.parent):

@@ -102,13 +102,12 @@ def prepare(config_file: Path, wanted: tuple[str, ...]) -> None:
 
     The folder THEODORE_OTEL_HOME gets a credentials file; what is there is kept.
     """
-    from theodore_otel.config.loader import check_destinations, load_layers
+    from theodore_otel.config.loader import load_for_collector
     from theodore_otel.config.source import read
     from theodore_otel.otelcol import credentials, launch, queues
 
     source = read(config_file)
-    config = load_layers(source).config
-    check_destinations(config, source)
+    config = load_for_collector(source)
     named = config.tenants.credentials_file
     file = Path(named) if named else credentials.default_file()
     for owner, place in map(_owner_and_place, wanted):

@@ -27,12 +27,10 @@ def schema() -> None:
 @click.option("--profile", help="Use this profile instead of the file's own.")
 def check(config_file: Path, profile: str | None) -> None:
     """Check the file's form; `validate` also asks the collector."""
-    from theodore_otel.config.loader import check_destinations, load_layers
+    from theodore_otel.config.loader import load_for_collector
     from theodore_otel.config.source import read
 
-    source = read(config_file)
-    config = load_layers(source, profile).config
-    check_destinations(config, source)
+    config = load_for_collector(read(config_file), profile)
     note(f"{config_file} is well-formed (profile {config.profile})")
 
 

@@ -18,14 +18,13 @@ def command(config_file: Path, profile: str | None) -> None:
     Alert rules and routes are checked by promtool and amtool where these are on PATH.
     """
     from theodore_otel.cli import _alert_checks
-    from theodore_otel.config.loader import check_destinations, load_layers
+    from theodore_otel.config.loader import load_for_collector
     from theodore_otel.config.source import read
     from theodore_otel.otelcol import find, launch, secrets, validate
     from theodore_otel.render import render
 
     source = read(config_file)
-    config = load_layers(source, profile).config
-    check_destinations(config, source)
+    config = load_for_collector(source, profile)
     (rendered,) = render(config, source.name, ["collector"])
     environment = launch.own_environment(config)
     text, more = secrets.with_placeholders(rendered.text, environment)

@@ -76,14 +76,19 @@ def _profile(own: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return [(f"profile {named}", profile_data(named))] if named in PROFILES else []
 
 
-def check_destinations(config: Config, source: Source) -> None:
-    """Raise InputError where everything that a collector receives would be thrown away."""
+def load_for_collector(source: Source, profile: str | None = None) -> Config:
+    """Return the configuration of a collector.
+
+    Raises InputError as `load` does, and where everything that is received would be thrown away.
+    """
+    config = load_layers(source, profile).config
     if not config.destinations:
         line = source.line(("destinations",)) or source.line(("profile",))
         raise InputError(
             f"{source.name}{f':{line}' if line else ''}: destinations: expected one at least, got none: everything "
             "that is received would be thrown away; name one, or write `profile: local`, which stores on this machine"
         )
+    return config
 
 
 def _presets(layers: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from theodore_otel import paths
-from theodore_otel.config.loader import check_destinations, load_layers
+from theodore_otel.config.loader import load_for_collector
 from theodore_otel.config.model import Config
 from theodore_otel.config.source import Source, parse, read
 from theodore_otel.errors import InputError
@@ -55,8 +55,7 @@ def prepare(config_file: Path | None, profile: str | None, note: places.Note) ->
     the file, an unset secret, a missing binary, a disk that is too small for the queues.
     """
     source = read(config_file) if config_file else parse("", _DEFAULTS)
-    config = load_layers(source, profile or (None if config_file else LOCAL_PROFILE)).config
-    check_destinations(config, source)
+    config = load_for_collector(source, profile or (None if config_file else LOCAL_PROFILE))
     config = queues.fitted(config, note)
     text, environment = furnish(config, source, note)
     found = find.installed(note)
