@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from support.collector import Collector, Span, fill, logs, plain, requests, running, spans, wait_for
+from support.collector import Collector, Span, beside_an_error, fill, logs, plain, requests, running, spans, wait_for
 
 from theodore_otel.conventions import names
 
@@ -165,9 +165,8 @@ def lane(collector: Collector, tenant: str) -> Path:
 def decided(collector: Collector, *tenants: str) -> None:
     """Wait until all that was sent before is decided."""
     for tenant in tenants:
-        mark, trace = os.urandom(4).hex(), os.urandom(16)
-        # The error itself waits for no decision.
-        collector.send_spans([Span("error", trace=trace, error=True), Span(mark, trace=trace)], f"{tenant}.1")
+        mark = os.urandom(4).hex()
+        collector.send_spans(beside_an_error(mark), f"{tenant}.1")
         wait_for(lambda tenant=tenant, mark=mark: tenants_of(lane(collector, tenant), mark))
 
 

@@ -24,4 +24,4 @@ def described(url: str) -> tuple[str, str, dict[str, Any]]:
     """Return pattern, reason and fields of an entry under `instrument.model_apis`."""
     host = urlsplit(url).hostname or "model"
     name = next((part for part in reversed(host.split(".")[:-1]) if part), host)
-    return re.escape(url).replace("/", "/"), f"{host} is called as a model API is", {"name": name, "provider": name}
+    return re.escape(url), f"{host} is called as a model API is", {"name": name, "provider": name}
