@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,52 @@ def test_sigterm_ends_a_program_whatever_it_is_doing(tmp_path: Path, setup: str,
         assert (code, out) == (-signal.SIGTERM, "")
         (span,) = receiver.spans()
         assert span.status.message == "terminated by a signal"
+
+
+MEANWHILE = {
+    "it comes to its own end": """
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+        time.sleep(0.5); print("end")
+    """,
+    "a child dies of it too": """
+        subprocess.run(["sh", "-c", "sleep 0.3; kill -TERM 0; sleep 5"], check=True)
+    """,
+    "another handler raises": """
+        def late(*_): raise TimeoutError
+        signal.signal(signal.SIGALRM, late)
+        signal.setitimer(signal.ITIMER_REAL, 0.5, 0.1)
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+        for _ in range(100):
+            try: time.sleep(1)
+            except TimeoutError: pass
+    """,
+}
+
+
+@pytest.mark.case("terminated_meanwhile")
+@pytest.mark.parametrize("program", MEANWHILE.values(), ids=MEANWHILE)
+def test_sigterm_ends_a_program_while_nobody_answers_whatever_happens_meanwhile(tmp_path: Path, program: str) -> None:
+    setup = "import logging, os, signal, subprocess, threading, time\nlogging.warning('start')\ntime.sleep(0.3)\n"
+    with receiving(hang=5) as receiver:
+        # In a session of its own, so that what is sent to the group stays in it.
+        code, out, err = _run(receiver, tmp_path, setup + textwrap.dedent(program), ("setsid", "-w"))
+        assert (code, out) == (128 + signal.SIGTERM, "") or (code, out) == (-signal.SIGTERM, "")
+        assert "kept: 1 log record" in err
+        assert "Traceback" not in err
+
+
+@pytest.mark.case("signals_that_are_waited_for")
+def test_a_signal_that_the_program_blocks_and_waits_for_is_left_to_it(tmp_path: Path) -> None:
+    program = (
+        "import logging, os, signal, time\n"
+        "logging.warning('start'); time.sleep(0.3)  # threads of ours run\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})\n"
+        "for number in (signal.SIGUSR1, signal.SIGTERM):\n"
+        "    os.kill(os.getpid(), number); time.sleep(0.1)\n"
+        "    print(signal.sigwait({number}).name)\n"
+    )
+    with receiving() as receiver:
+        assert _run(receiver, tmp_path, program)[:2] == (0, "SIGUSR1\nSIGTERM\n")
 
 
 @pytest.mark.case("terminated_as_init")

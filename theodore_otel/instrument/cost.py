@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from theodore_otel.instrument.forks import importing
 from theodore_otel.instrument.say import record
+from theodore_otel.instrument.threads import Thread
 
 _PER_MILLION: Final = 1_000_000
 
@@ -40,7 +40,7 @@ class Prices:
         if self.warming or (model is not None and model in self._configured):
             return
         self.warming = True
-        threading.Thread(target=_import_table, name="theodore-otel-prices", daemon=True).start()
+        Thread("prices", _import_table).start()
 
     def cost(self, provider: str | None, models: tuple[str | None, ...], tokens: Tokens) -> float | None:
         """Return the price of a call in US dollars, None when no price is known.

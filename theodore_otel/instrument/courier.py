@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from theodore_otel.instrument.forks import importing
 from theodore_otel.instrument.sender import Answer, Sender
+from theodore_otel.instrument.threads import Thread
 from theodore_otel.journal import spool as files
 from theodore_otel.journal.spool import DamagedError, Entry, Item, Spool
 
@@ -75,7 +76,7 @@ class Courier:
         self._look_at = time.monotonic() + _LOOK_AGAIN_SECONDS
         if self._thread is not None or self._closing or not self._spool.waiting():
             return
-        thread = threading.Thread(target=self._work, name="theodore-otel-spool", daemon=True)
+        thread = Thread("spool", self._work)
         with suppress(RuntimeError):  # the interpreter is ending
             self._thread = thread
             thread.start()

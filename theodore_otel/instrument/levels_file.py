@@ -13,6 +13,7 @@ from typing import Final
 
 from theodore_otel.instrument import settings
 from theodore_otel.instrument.say import say
+from theodore_otel.instrument.threads import Thread
 
 Follower = Callable[[int, Mapping[str, int]], None]
 
@@ -45,7 +46,7 @@ def read_again() -> None:
 def _start() -> None:
     global _thread
     if _thread is None:
-        _thread = threading.Thread(target=_look, args=(_state(),), name="theodore-otel-levels", daemon=True)
+        _thread = Thread("levels", _look, _state())
         _thread.start()
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from theodore_otel.instrument import forks
 from theodore_otel.instrument.forks import importing
 from theodore_otel.instrument.sender import Answer, Sender
+from theodore_otel.instrument.threads import Thread
 from theodore_otel.journal.spool import Item
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Pipeline:
         with self._lock:
             if self._thread is not None:
                 return
-            thread = threading.Thread(target=self._work, name=f"theodore-otel-{self.signal}", daemon=True)
+            thread = Thread(self.signal, self._work)
             try:
                 thread.start()
             except RuntimeError:
@@ -272,7 +273,7 @@ class Pipeline:
             finally:
                 self._helper = None
 
-        self._helper = threading.Thread(target=encode, name=f"theodore-otel-{self.signal}-encode", daemon=True)
+        self._helper = Thread(f"{self.signal}-encode", encode)
         try:
             self._helper.start()
         except RuntimeError:  # no thread can be started any more

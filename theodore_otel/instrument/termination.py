@@ -25,6 +25,7 @@ from typing import Any, Final, Protocol
 from theodore_otel.instrument import forks
 from theodore_otel.instrument.lazy import when_imported
 from theodore_otel.instrument.replacing import replace
+from theodore_otel.instrument.threads import signals_blocked
 
 _HELD_SECONDS: Final = 0.25
 _MOMENT_SECONDS: Final = 0.005
@@ -171,7 +172,8 @@ def _interrupt_again() -> None:
 def _in_background(action: Callable[[], None]) -> bool:
     """Run something in a thread; the locks of `threading` are not needed to start it."""
     try:
-        start_new_thread(action, ())
+        with signals_blocked():
+            start_new_thread(action, ())
     except RuntimeError:  # the interpreter is ending, or the system has no threads left
         return False
     return True

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from theodore_otel.instrument.sender import Answer, Sender
+from theodore_otel.instrument.threads import Thread
 from theodore_otel.journal import audit_register, places
 from theodore_otel.journal.audit_keys import Key, Keyring
 from theodore_otel.journal.audit_record import Record, record
@@ -365,7 +366,7 @@ class Delivery:
         """Start the thread; where that is impossible, the end of the process delivers."""
         with self._starting:
             if self._thread is None and not (self._closing or self._paused):
-                thread = threading.Thread(target=self._work, name="theodore-otel-audit", daemon=True)
+                thread = Thread("audit", self._work)
                 with contextlib.suppress(RuntimeError):
                     thread.start()
                     self._thread = thread
