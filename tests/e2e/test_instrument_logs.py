@@ -207,6 +207,21 @@ def test_structlog_events_are_exported_once(setup: str, tmp_path: Path) -> None:
         assert scope == ("app" if setup in ("stdlib", "named") else "structlog")
 
 
+@pytest.mark.case("structlogs_processors")
+def test_structlogs_processors_are_copied_as_the_program_configured_them(tmp_path: Path) -> None:
+    script = (
+        "import copy, pickle, structlog\n"
+        "structlog.configure(processors=[structlog.processors.add_log_level, structlog.processors.JSONRenderer()])\n"
+        "given = structlog.get_config()['processors']\n"
+        "for made in (copy.copy(given), copy.deepcopy(given), pickle.loads(pickle.dumps(given))):\n"
+        "    print(type(made).__name__, len(made), [type(one).__name__ for one in made])\n"
+        "structlog.get_logger().warning('told')\n"
+    )
+    with receiving() as receiver:
+        both(script, receiver, tmp_path)
+        assert receiver.bodies() == ["told"]
+
+
 def test_uvicorns_loggers_that_do_not_propagate_are_exported(tmp_path: Path) -> None:
     script = (
         "import logging.config, uvicorn.config\n"

@@ -86,11 +86,14 @@ def _watching(code: CodeType, _: Any, _init: Any = None, name: str = "", spec: A
     if name != "__main__" or module not in _wraps:
         return code
     import ast  # only here: a program that is run by its file needs none
+    import warnings
 
     _main[:] = _wraps[module]
-    tree = ast.parse(spec.loader.get_source(module))
-    _mark(tree.body, {path.partition(".")[0] for path, _ in _main})
-    return compile(tree, code.co_filename, "exec", dont_inherit=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what the compiler says of the program has been said once
+        tree = ast.parse(spec.loader.get_source(module))
+        _mark(tree.body, {path.partition(".")[0] for path, _ in _main})
+        return compile(tree, code.co_filename, "exec", dont_inherit=True)
 
 
 def _mark(body: list[ast.stmt], names: set[str]) -> None:

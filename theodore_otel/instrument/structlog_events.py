@@ -43,6 +43,10 @@ class _Processors(list[Any]):
         yield self._ours
         yield from self[-1:]
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Return how a copy is made, which is the program's: a list without ours."""
+        return list, (self[:],)
+
 
 def prepare(level_of: Callable[[str], int]) -> None:
     """Have upstream's instrumentor use `EventProcessor`, and structlog say the truth about who configured it."""
