@@ -55,7 +55,9 @@ def explain(config_file: Path, profile: str | None, output_format: str, key: str
     click.echo(f"{click.style(key, bold=True)} = {explanation.shown_value()}")
     click.echo(explanation.description)
     if explanation.lists:
-        below = "adds to those below it" if explanation.lists == "add" else "replaces those below it"
-        click.echo(f"A list in the file {below}.")
+        switched_on = any(layer.startswith("preset ") for layer, _ in explanation.layers)
+        replaces = "replaces the built-in one; what presets bring stands beside it" if switched_on else ""
+        replaces = replaces or "replaces those below it"
+        click.echo(f"A list in the file {'adds to those below it' if explanation.lists == 'add' else replaces}.")
     for layer, value in explanation.layers or (("not set", "the default"),):
         click.echo(f"  {layer}: {value}")

@@ -15,7 +15,8 @@ _NEXT = """Next:
   theodore-otel render instrument -c {file}        # instrument.json, which your program reads
   theodore-otel stack up -c {file}                 # collector and local store
   export THEODORE_OTEL_CREDENTIAL=acme.1:... THEODORE_OTEL_CONFIG={folder}/instrument.json
-  theodore-otel run -- YOUR COMMAND, then theodore-otel observability traces"""
+  theodore-otel run -- YOUR COMMAND
+  theodore-otel observability traces               # what it did"""
 
 
 @click.command()
